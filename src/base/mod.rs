@@ -1,0 +1,11 @@
+//! Small pure tools that know nothing of rooms or sockets.
+
+mod now;
+mod rate;
+mod slots;
+mod wheel;
+
+pub use now::Now;
+pub use rate::{Rate, Spent};
+pub use slots::{Full, Key, Slots};
+pub use wheel::{TICK_MS, Timer, Wheel};

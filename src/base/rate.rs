@@ -1,0 +1,87 @@
+//! How much of something may happen in a time: a token bucket.
+//!
+//! Owns: the arithmetic. Refuses to know: what is counted, and what happens to whoever overdoes it.
+//!
+//! Kept as one number, the moment at which the bucket will be full again (GCRA): nothing ticks, a
+//! bucket costs eight bytes, and one that was never used is the number 0.
+
+/// What may be spent: `per_second`, and `burst` at once. A rate of 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Units that come back each second; 0 is no limit.
+    pub per_second: u32,
+    /// Units that may be spent at once.
+    pub burst: u32,
+}
+
+/// One bucket: what was spent of a [`Rate`]. The default is a full one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    full_at_us: u64,
+}
+
+impl Spent {
+    /// Spends `units`, if they are there at `now_ms` (monotonic milliseconds). Says whether they were; a refusal spends nothing.
+    /// More than `burst` at once is never there.
+    pub fn spend(&mut self, rate: Rate, units: u32, now_ms: u64) -> bool {
+        if rate.per_second == 0 {
+            return true;
+        }
+        let now_us = now_ms * 1000;
+        let cost_us = |units: u32| u64::from(units) * 1_000_000 / u64::from(rate.per_second);
+        let full_at_us = self.full_at_us.max(now_us) + cost_us(units);
+        let there = full_at_us <= now_us + cost_us(rate.burst);
+        if there {
+            self.full_at_us = full_at_us;
+        }
+        there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 20, burst: 40 };
+
+    #[test]
+    fn a_burst_passes_and_one_more_does_not() {
+        let mut spent = Spent::default();
+        for n in 0..40 {
+            assert!(spent.spend(RATE, 1, 0), "{n}");
+        }
+        assert!(!spent.spend(RATE, 1, 0));
+    }
+
+    #[test]
+    fn what_was_spent_comes_back_with_time() {
+        let mut spent = Spent::default();
+        assert!(spent.spend(RATE, 40, 5_000));
+        assert!(!spent.spend(RATE, 1, 5_049));
+        assert!(spent.spend(RATE, 1, 5_050));
+        assert!(!spent.spend(RATE, 1, 5_050));
+        assert!(spent.spend(RATE, 40, 60_000));
+    }
+
+    #[test]
+    fn a_refusal_spends_nothing() {
+        let mut spent = Spent::default();
+        assert!(!spent.spend(RATE, 41, 0));
+        assert!(spent.spend(RATE, 40, 0));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        let mut spent = Spent::default();
+        let none = Rate { per_second: 0, burst: 1 };
+        assert!((0..1000).all(|_| spent.spend(none, u32::MAX, 0)));
+    }
+
+    #[test]
+    fn the_largest_rates_do_not_overflow() {
+        let mut spent = Spent::default();
+        let slow = Rate { per_second: 1, burst: u32::MAX };
+        assert!(spent.spend(slow, u32::MAX, 1 << 40));
+        assert!(!spent.spend(slow, 1, 1 << 40));
+    }
+}

@@ -1,0 +1,196 @@
+//! Every size in the hub, with its reason.
+//!
+//! Owns: the default and the legal range of each configured limit, the sizes that no configuration
+//! moves, how they relate (checked while compiling), and the sum of memory that they allow.
+//! Refuses to know: what any of it is used for beyond the one line of reason given here.
+
+/// A configured number: what it is when nobody says, and what it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The value without a configuration.
+    pub default: u32,
+    /// The smallest legal value.
+    pub min: u32,
+    /// The largest legal value: the size of the table behind it, where there is one.
+    pub max: u32,
+}
+
+const fn limit(default: u32, min: u32, max: u32) -> Limit {
+    Limit { default, min, max }
+}
+
+// ---- Tables -------------------------------------------------------------------------------------
+
+/// Connections at once. A school of 4,000 on one board; a laptop may carry four times that.
+pub const CONNECTIONS: Limit = limit(4096, 1, 16_384);
+/// Connections from one address at once; 0 is no limit, since a school may sit behind one address.
+pub const CONNECTIONS_PER_IP: Limit = limit(0, 0, CONNECTIONS.max);
+/// Rooms at once, configured and made.
+pub const ROOMS: Limit = limit(128, 1, 1024);
+/// Seats in one room. A lecture hall; each join of a full room sends a roster of that many.
+pub const MEMBERS_PER_ROOM: Limit = limit(1024, 1, 4096);
+/// Rooms that one connection may sit in at once: lessons side by side in one page.
+pub const ROOMS_PER_CONNECTION: Limit = limit(4, 1, 8);
+
+/// Slots beside the table of connections, for those that are answered 503 and sent away.
+/// A class that reloads against a full hub is told so one and all.
+pub const SPARE_CONNECTIONS: u32 = 32;
+/// Connections taken from one listener in one turn, so that a storm of newcomers leaves time for the class.
+pub const ACCEPTS_PER_TURN: u32 = 64;
+
+// ---- Rates and sizes of what is said ------------------------------------------------------------
+
+/// Frames per second and connection; 0 is no limit. Nobody types faster.
+pub const MESSAGES_PER_SECOND: Limit = limit(20, 0, 1_000_000);
+/// Frames that may come at once before the rate counts.
+pub const BURST: Limit = limit(40, 1, 1_000_000);
+/// Bytes per second and connection; 0 is no limit.
+pub const BYTES_PER_SECOND: Limit = limit(32 * 1024, 0, 1 << 30);
+/// Bytes that may come at once before the rate counts.
+pub const BYTES_BURST: Limit = limit(64 * 1024, 1024, 1 << 30);
+/// One message from a client, whole. Four of them must fit into a room's log.
+pub const MESSAGE_BYTES: Limit = limit(16 * 1024, 1024, 1 << 20);
+/// Frames that one room holds for its readers. A reader that lags by more is too slow.
+pub const ROOM_LOG_BYTES: Limit = limit(256 * 1024, 64 * 1024, 64 << 20);
+/// Replies that the hub owes to all connections together.
+pub const REPLY_BYTES: Limit = limit(32 << 20, 256 * 1024, 1 << 30);
+/// Frames that a room keeps for those who come back, fewer where its log is full.
+pub const HISTORY: Limit = limit(1024, 1, 65_536);
+
+/// Bytes of an id, a personNum, a room's number and a `ref`.
+pub const ID_BYTES: usize = 64;
+/// Bytes of a personName, a nickName and a room's name.
+pub const NAME_BYTES: usize = 96;
+/// Bytes of a headImgUrl.
+pub const URL_BYTES: usize = 256;
+/// Bytes of a room's desc.
+pub const DESC_BYTES: usize = 256;
+/// Nested brackets in a `content`; other clients' parsers crash on less than ours could read.
+pub const CONTENT_DEPTH: usize = 32;
+/// Bytes of a request head, as most servers allow.
+pub const HEAD_BYTES: usize = 8 * 1024;
+/// Header fields of a request head; a browser sends about fifteen.
+pub const HEAD_FIELDS: usize = 64;
+
+// ---- Periods ------------------------------------------------------------------------------------
+
+/// A client must send something this often (the specification's 2 minutes).
+pub const HEARTBEAT_INTERVAL_S: Limit = limit(120, 1, 86_400);
+/// What a heartbeat may be late.
+pub const HEARTBEAT_GRACE_S: Limit = limit(5, 0, 3600);
+/// How long the holder of a seat has to answer when somebody else asks for it.
+pub const HEARTBEAT_PROBE_S: Limit = limit(3, 1, 60);
+/// How long a broken connection keeps its seat.
+pub const HEARTBEAT_LINGER_S: Limit = limit(5, 0, 3600);
+/// How long an empty room is kept.
+pub const EMPTY_FOR_S: Limit = limit(600, 1, 604_800);
+
+/// A request head must be complete by then.
+pub const HEAD_MS: u64 = 10_000;
+/// A connection that never had a seat, after its upgrade or its last try.
+pub const JOIN_MS: u64 = 30_000;
+/// How long a closed connection may take to read what it is owed, and to hang up.
+pub const CLOSE_MS: u64 = 5_000;
+/// Bytes that the peer's kernel has not acknowledged for this long end the connection (`TCP_USER_TIMEOUT`).
+pub const UNACKNOWLEDGED_MS: u64 = 30_000;
+/// A room that was silent this long gives back what its log's buffer has to spare.
+pub const QUIET_MS: u64 = 5_000;
+
+// ---- Patience -----------------------------------------------------------------------------------
+
+/// Bad messages in a row (`bad_json`, `unknown_type`, `too_long`) before the connection is closed.
+pub const BAD_IN_A_ROW: u8 = 16;
+/// Messages refused for their rate within [`REFUSALS_MS`] before the connection is closed.
+pub const REFUSALS: u16 = 100;
+/// The time within which [`REFUSALS`] are counted.
+pub const REFUSALS_MS: u64 = 10_000;
+
+// ---- Sockets ------------------------------------------------------------------------------------
+
+/// One read of one connection in one turn, into a buffer that all connections share.
+pub const READ_BYTES: usize = 16 * 1024;
+/// What a connection with several busy rooms is given of one before it is the next one's turn.
+pub const SLICE_BYTES: usize = 16 * 1024;
+/// The library's own buffer for a connection; it grows with a message and is given back after it.
+pub const READ_BUFFER_BYTES: usize = 512;
+/// `SO_SNDBUF`. Left alone, Linux holds 4 MB for each client that does not read.
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Connections that the kernel may hold for us between two turns.
+pub const BACKLOG: i32 = 1024;
+
+// ---- How they relate ----------------------------------------------------------------------------
+
+const _: () = {
+    // Else a room could not hold the messages of a few members at once, and all would be too slow.
+    assert!(ROOM_LOG_BYTES.default >= 4 * MESSAGE_BYTES.default);
+    assert!(ROOM_LOG_BYTES.min >= 4 * MESSAGE_BYTES.min);
+    // Else a largest message could never pass the rate.
+    assert!(BYTES_BURST.default >= MESSAGE_BYTES.default);
+    // The library needs room for a frame header.
+    assert!(READ_BUFFER_BYTES >= 14);
+    // A timer is known by a 32-bit number: one a connection, then one a room.
+    assert!((CONNECTIONS.max + SPARE_CONNECTIONS) as u64 + (ROOMS.max as u64) < u32::MAX as u64);
+    assert!(HEAD_BYTES <= READ_BYTES);
+};
+
+/// What a limit in an error of ours calls "four times": `room_log_bytes` over `message_bytes`.
+pub const MESSAGES_PER_LOG: u32 = 4;
+
+// ---- The memory sum -----------------------------------------------------------------------------
+
+/// What one connection costs beside the message it is sending: its places in all tables, the
+/// library's context, its seat with its piece of the roster. Measured, and checked by a test.
+pub const CONNECTION_BYTES: u64 = 6 * 1024;
+
+/// The most memory that the hub can come to hold with a given configuration, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySum {
+    /// All connections: places in the tables, and an unfinished frame and message each.
+    pub connections: u64,
+    /// All rooms: logs, twice while they compact.
+    pub rooms: u64,
+    /// Replies owed to all connections together.
+    pub replies: u64,
+    /// The hub itself with nobody connected.
+    pub base: u64,
+    /// Apart from the hub's own: what the kernel may hold in send buffers.
+    pub kernel: u64,
+}
+
+impl MemorySum {
+    /// Sums up: `connections` of at most `message_bytes` each, `rooms` of at most `room_log_bytes`
+    /// and `history` frames each, and `reply_bytes` in all.
+    #[must_use]
+    pub fn of(
+        connections: u32,
+        message_bytes: u32,
+        rooms: u32,
+        room_log_bytes: u32,
+        history: u32,
+        reply_bytes: u32,
+    ) -> MemorySum {
+        let message = u64::from(message_bytes);
+        let log = u64::from(room_log_bytes);
+        // A frame in progress is held once, with what allocation rounds up; a fragmented message
+        // grows by doubling, so that up to twice its size is held.
+        let connection = CONNECTION_BYTES + message * 3 / 2 + message * 2;
+        // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
+        // may be as large as what lives.
+        let room = 2 * (log * 3 / 2 + 2 * message) + u64::from(history) * 16 + 8 * 1024;
+        MemorySum {
+            connections: u64::from(connections + SPARE_CONNECTIONS) * connection,
+            rooms: u64::from(rooms) * room,
+            // One reply of any size may stand beside the limit.
+            replies: u64::from(reply_bytes) * 5 / 4,
+            base: 3 << 20,
+            // Linux doubles what is asked for.
+            kernel: u64::from(connections) * 2 * SEND_BUFFER_BYTES as u64,
+        }
+    }
+
+    /// What the hub's own process can hold.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.connections + self.rooms + self.replies + self.base
+    }
+}
