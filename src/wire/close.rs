@@ -1,0 +1,150 @@
+//! Why a connection ends.
+//!
+//! Owns: the one list of reasons, with the close code (RFC 6455, section 7.4), the `reason` of the leave that the rooms
+//! see, and the words for peer and log of each. Refuses to know: who closes when.
+
+/// Why a connection ends. One value feeds the close frame, the leave frames and the log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client sent a close frame: its code, where it gave one.
+    Client(Option<u16>),
+    /// The connection broke without a word: reset, end of stream, or bytes unacknowledged for too long.
+    Broken,
+    /// The hub stops.
+    Stopping,
+    /// The client broke RFC 6455.
+    Protocol,
+    /// A binary frame, where nothing is spoken but JSON in text frames.
+    Unsupported,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// A message or frame over the limit.
+    TooBig,
+    /// Too many bad messages in a row.
+    BadMessages,
+    /// Too many messages refused for their rate.
+    Flood,
+    /// It never took a seat.
+    NeverJoined,
+    /// The hub owes more replies than it may hold, and this connection is owed most.
+    Overload,
+    /// No sign of life for longer than a heartbeat may take.
+    Heartbeat,
+    /// The room let go of a frame not yet sent to this client, or too much waits in its own queue.
+    TooSlow,
+}
+
+/// What a leave frame says of it, in `extendFields.reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveReason {
+    /// An explicit leave.
+    Left,
+    /// A close by the client, or by the hub for a fault.
+    Closed,
+    /// The connection broke, or its browser went away (1001).
+    Lost,
+    /// Closed for silence.
+    Heartbeat,
+    /// Closed for reading too slowly.
+    Slow,
+}
+
+impl LeaveReason {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeaveReason::Left => "left",
+            LeaveReason::Closed => "closed",
+            LeaveReason::Lost => "lost",
+            LeaveReason::Heartbeat => "heartbeat",
+            LeaveReason::Slow => "slow",
+        }
+    }
+}
+
+impl CloseReason {
+    /// The code of the hub's close frame; `None` where the hub sends none of its own, because the connection is broken, or
+    /// answers the client's.
+    #[must_use]
+    pub fn code(self) -> Option<u16> {
+        match self {
+            CloseReason::Client(_) | CloseReason::Broken => None,
+            CloseReason::Stopping => Some(1001),
+            CloseReason::Protocol => Some(1002),
+            CloseReason::Unsupported => Some(1003),
+            CloseReason::NotUtf8 => Some(1007),
+            CloseReason::TooBig => Some(1009),
+            CloseReason::BadMessages | CloseReason::Flood | CloseReason::NeverJoined => Some(1008),
+            CloseReason::Overload => Some(1013),
+            CloseReason::Heartbeat => Some(4000),
+            CloseReason::TooSlow => Some(4002),
+        }
+    }
+
+    /// The reason that goes with the code, for whoever debugs the client; at most 123 bytes (RFC 6455, section 5.5).
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            CloseReason::Client(_) => "closed by the client",
+            CloseReason::Broken => "connection lost",
+            CloseReason::Stopping => "the hub is stopping",
+            CloseReason::Protocol => "not the WebSocket protocol (RFC 6455)",
+            CloseReason::Unsupported => "only text frames are spoken here",
+            CloseReason::NotUtf8 => "text that is not UTF-8",
+            CloseReason::TooBig => "message too big",
+            CloseReason::BadMessages => "too many bad messages in a row",
+            CloseReason::Flood => "too many messages over the rate",
+            CloseReason::NeverJoined => "no room joined in time",
+            CloseReason::Overload => "the hub owes too many replies; try again later",
+            CloseReason::Heartbeat => "no heartbeat",
+            CloseReason::TooSlow => "reading too slowly",
+        }
+    }
+
+    /// What the rooms are told (PROTOCOL.md, Leave); `None` where they are told nothing.
+    #[must_use]
+    pub fn leave(self) -> Option<LeaveReason> {
+        match self {
+            // 1001 is what a browser sends when a page is reloaded: it will be back.
+            CloseReason::Client(Some(1001)) | CloseReason::Broken => Some(LeaveReason::Lost),
+            CloseReason::Client(_)
+            | CloseReason::Protocol
+            | CloseReason::Unsupported
+            | CloseReason::NotUtf8
+            | CloseReason::TooBig
+            | CloseReason::BadMessages
+            | CloseReason::Flood
+            | CloseReason::NeverJoined => Some(LeaveReason::Closed),
+            CloseReason::Heartbeat => Some(LeaveReason::Heartbeat),
+            CloseReason::TooSlow | CloseReason::Overload => Some(LeaveReason::Slow),
+            CloseReason::Stopping => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_fit_a_close_frame() {
+        for reason in [
+            CloseReason::Client(None),
+            CloseReason::Broken,
+            CloseReason::Stopping,
+            CloseReason::Protocol,
+            CloseReason::Unsupported,
+            CloseReason::NotUtf8,
+            CloseReason::TooBig,
+            CloseReason::BadMessages,
+            CloseReason::Flood,
+            CloseReason::NeverJoined,
+            CloseReason::Overload,
+            CloseReason::Heartbeat,
+            CloseReason::TooSlow,
+        ] {
+            assert!(reason.words().len() <= 123, "{reason:?}");
+        }
+    }
+}
