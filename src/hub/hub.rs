@@ -1,0 +1,507 @@
+//! All rooms, and who sits where.
+//!
+//! Owns: the tables of rooms and peers, what each request means (PROTOCOL.md: Join, Leave, Chat, Heartbeat, Failures), the deadlines
+//! that are the protocol's, and which rooms have something to flush. Refuses to know: sockets, clocks, the bytes of WebSocket beyond
+//! whole frames, and how anything is logged.
+
+use super::outlet::Outlet;
+use super::peer::{Part, Peer, SeatRef};
+use super::room::{Bounds, Offered, Room, member_json};
+use super::settings::Settings;
+use crate::base::{Key, Now, Rate, Slots, TICK_MS, Timer, Wheel};
+use crate::limits;
+use crate::wire::request::Envelope;
+use crate::wire::{CloseReason, Code, Failure, LeaveReason, Member, Request, frame, reply};
+
+/// The hub: what everybody's messages mean to everybody else.
+pub struct Hub {
+    settings: Settings,
+    rooms: Slots<Room>,
+    /// By the index of the connection's key; the key itself is given by whoever holds the connections.
+    peers: Vec<Option<Peer>>,
+    /// Timers: a room's by its index, then a connection's by its own behind those.
+    wheel: Wheel,
+    /// Rooms with something to flush; each is here once.
+    changed: Vec<Key>,
+}
+
+impl Hub {
+    /// A hub for keys whose index is below `connections`, with the configured rooms in place.
+    ///
+    /// # Panics
+    /// Where `settings` name more rooms than it allows, or a field over its limit: `host::config` lets no such settings through.
+    #[must_use]
+    pub fn new(settings: Settings, connections: u32, now: Now) -> Self {
+        let mut rooms = Slots::new(settings.rooms);
+        for room in &settings.configured {
+            let made = rooms.insert(Room::configured(room, now));
+            assert!(made.is_ok(), "more rooms are configured than limits.rooms allows");
+        }
+        Hub {
+            wheel: Wheel::new(settings.rooms + connections),
+            changed: Vec::with_capacity(settings.rooms as usize),
+            peers: Vec::with_capacity(connections as usize),
+            rooms,
+            settings,
+        }
+    }
+
+    /// Rooms that there are.
+    #[must_use]
+    pub fn rooms(&self) -> u32 {
+        self.rooms.len()
+    }
+
+    /// The roster of a room in join order, as JSON text of each Member; `None` where there is no such room.
+    #[must_use]
+    pub fn roster(&self, room_number: &str) -> Option<Vec<&str>> {
+        let room = self.rooms.get(self.room_key(room_number)?)?;
+        Some(room.roster().collect())
+    }
+
+    /// The bytes of a room's frames: held, and taken by their buffer. `None` where there is no such room.
+    #[must_use]
+    pub fn log_bytes(&self, room_number: &str) -> Option<(u64, usize)> {
+        let room = self.rooms.get(self.room_key(room_number)?)?;
+        Some((room.log.held_bytes(), room.log.buffer_bytes()))
+    }
+
+    // ---- Connections ----------------------------------------------------------------------------
+
+    /// A connection has been upgraded and may speak.
+    pub fn connect(&mut self, now: Now, who: Key) {
+        let index = who.index as usize;
+        if self.peers.len() <= index {
+            self.peers.resize_with(index + 1, || None);
+        }
+        self.peers[index] = Some(Peer::new(who, now.monotonic_ms));
+        self.watch(who, now.monotonic_ms);
+    }
+
+    /// A whole frame of `bytes` came. Says whether it, or the message that ends with it, is within the rates.
+    pub fn frame(&mut self, now: Now, who: Key, bytes: u32, part: Part) -> bool {
+        let settings = &self.settings;
+        let frames = Rate { per_second: settings.messages_per_second, burst: settings.burst };
+        let per_bytes = Rate { per_second: settings.bytes_per_second, burst: settings.bytes_burst };
+        match peer_mut(&mut self.peers, who) {
+            Some(peer) => peer.frame(frames, per_bytes, bytes, part, now.monotonic_ms),
+            None => true,
+        }
+    }
+
+    /// A message came. `within_rate` is what [`Hub::frame`] said of its last frame.
+    pub fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
+        let Envelope { reference, request } = Envelope::read(text);
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        let failure = match request {
+            Err(failure) => {
+                if peer.was_bad(true) {
+                    outlet.close(who, CloseReason::BadMessages);
+                }
+                Some(failure)
+            }
+            Ok(Request::Heartbeat) => {
+                peer.was_bad(false);
+                None
+            }
+            Ok(_) if !within_rate => {
+                if peer.was_refused(now.monotonic_ms) {
+                    outlet.close(who, CloseReason::Flood);
+                }
+                Some(Failure::new(
+                    Code::RateLimited,
+                    "太快了,这条消息没有送出 (too fast: this message was not delivered)",
+                ))
+            }
+            Ok(request) => {
+                peer.was_bad(false);
+                match request {
+                    Request::Join { from, room_number } => self.join(now, who, from, &room_number, reference, outlet),
+                    Request::Leave { room_number } => self.leave(now, who, &room_number, reference, outlet),
+                    Request::Say { data_type, room_number, from_id, content } => {
+                        self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
+                    }
+                    Request::Heartbeat => Ok(()),
+                }
+                .err()
+            }
+        };
+        if let Some(failure) = failure {
+            self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
+        }
+    }
+
+    /// A connection has ended, or is about to. Its seats end, and their rooms hear of it where the reason says so. Nothing happens
+    /// for one that the hub does not know.
+    pub fn depart(&mut self, now: Now, who: Key, reason: CloseReason, outlet: &mut impl Outlet) {
+        let Some(peer) = self.peers.get_mut(who.index as usize).and_then(|place| place.take_if(|peer| peer.key == who))
+        else {
+            return;
+        };
+        self.wheel.cancel(self.connection_timer(who));
+        // All its readers first: only one can be inside a frame, and that frame's rest stands before all else.
+        for seat in &peer.seats {
+            if let Some(room) = self.rooms.get_mut(seat.room) {
+                room.end_reader(seat.joined_seq, outlet);
+            }
+        }
+        for seat in &peer.seats {
+            self.end_seat(now, *seat, reason.leave(), None, outlet);
+        }
+    }
+
+    // ---- Requests -------------------------------------------------------------------------------
+
+    /// PROTOCOL.md, Join; judged in the order of its section Failures.
+    fn join(
+        &mut self,
+        now: Now,
+        who: Key,
+        from: Member,
+        room_number: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return Ok(()) };
+        if let Some(join_by_ms) = &mut peer.join_by_ms {
+            *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
+        }
+        if !peer.id.is_empty() && peer.id != *from.id {
+            return Err(identity());
+        }
+        let rooms_taken = peer.seats.len();
+        let found = self.room_key(room_number);
+        if found.is_none() && !self.settings.auto_create {
+            return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
+        }
+        let (member, id_end) = member_json(&from);
+        let room = found.and_then(|key| self.rooms.get(key));
+        if room.is_some_and(|room| room.has_id(&member, id_end)) {
+            self.reply(who, outlet, reply::duplicate);
+            return Ok(());
+        }
+        if rooms_taken >= self.settings.rooms_per_connection as usize {
+            let at_most = self.settings.rooms_per_connection;
+            let msg = format!("一个连接最多加入 {at_most} 个房间 (a connection may be in at most {at_most} rooms)");
+            return Err(Failure::new(Code::TooManyRooms, msg));
+        }
+        if room.is_some_and(|room| room.len() >= self.settings.members_per_room as usize) {
+            let at_most = self.settings.members_per_room;
+            let msg = format!("房间已满,最多 {at_most} 人 (the room is full, with {at_most} members)");
+            return Err(Failure::new(Code::RoomFull, msg));
+        }
+        let key = match found {
+            Some(key) => key,
+            None => self
+                .make_room(room_number, now)
+                .ok_or_else(|| Failure::new(Code::HubFull, "房间数已达上限 (no more rooms can be made)"))?,
+        };
+        self.broadcast(key, outlet, |room| room.announce(now, &member));
+        let Some(room) = self.rooms.get_mut(key) else { return Ok(()) };
+        let joined_seq = room.sit(who, from.clone());
+        let seat = SeatRef { room: key, joined_seq };
+        if let Some(peer) = peer_mut(&mut self.peers, who) {
+            peer.join_by_ms = None;
+            if peer.id.is_empty() {
+                peer.id = (&*from.id).try_into().expect("a request's id is within its limit");
+            }
+            peer.seats.push(seat).expect("fewer seats than rooms_per_connection, which is within the table");
+        }
+        self.settle(who, outlet);
+        if let Some(room) = self.rooms.get(key) {
+            outlet.keep(who, |own| {
+                frame::append(own, frame::TEXT, |out| room.welcome(out, now, joined_seq, reference));
+            });
+        }
+        Ok(())
+    }
+
+    /// PROTOCOL.md, Leave: the leaver gets the leave frame too, and stays connected.
+    fn leave(
+        &mut self,
+        now: Now,
+        who: Key,
+        room_number: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        self.end_seat_of(now, who, seat, reference, outlet);
+        Ok(())
+    }
+
+    fn end_seat_of(&mut self, now: Now, who: Key, seat: SeatRef, reference: Option<&str>, outlet: &mut impl Outlet) {
+        if let Some(peer) = peer_mut(&mut self.peers, who) {
+            peer.seats.retain(|other| *other != seat);
+            peer.next_seat = 0;
+        }
+        // Half a frame of another room stands before what is moved to the own queue here.
+        self.keep_rests(who, outlet);
+        self.end_seat(now, seat, Some(LeaveReason::Left), reference, outlet);
+    }
+
+    /// PROTOCOL.md, Chat and application data.
+    #[allow(clippy::too_many_arguments)] // the fields of one request
+    fn say(
+        &mut self,
+        now: Now,
+        who: Key,
+        room_number: &str,
+        from_id: Option<&str>,
+        data_type: u16,
+        content: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let own_id = self.peer(who).map_or("", |peer| peer.id.as_str());
+        // Where no id is settled yet, there is none that could be forged, and no room either.
+        if !own_id.is_empty() && from_id.is_some_and(|id| id != own_id) {
+            return Err(identity());
+        }
+        let seat = self.seat_in(who, room_number)?;
+        self.broadcast(seat.room, outlet, |room| room.say(now, seat.joined_seq, data_type, content, reference));
+        Ok(())
+    }
+
+    // ---- Rooms ----------------------------------------------------------------------------------
+
+    fn room_key(&self, room_number: &str) -> Option<Key> {
+        self.rooms.iter().find(|(_, room)| room.number() == room_number).map(|(key, _)| key)
+    }
+
+    /// Makes a room. Where the table is full, the made room that has been empty longest ends for it; `None` where there is none.
+    fn make_room(&mut self, room_number: &str, now: Now) -> Option<Key> {
+        if self.rooms.is_full() {
+            let made = self.rooms.iter().filter(|(_, room)| room.is_empty() && !room.is_configured());
+            let (longest_empty, _) = made.min_by_key(|(_, room)| room.empty_since_ms)?;
+            self.end_room(longest_empty);
+        }
+        self.rooms.insert(Room::made(room_number, now)).ok()
+    }
+
+    fn end_room(&mut self, key: Key) {
+        self.wheel.cancel(key.index);
+        self.changed.retain(|changed| *changed != key);
+        self.rooms.remove(key);
+    }
+
+    /// Lets `append` add a frame to a room's log, and sees to it that it is flushed: with this turn, or at once where half a log has not been
+    /// offered to anybody yet (a seat must never fall behind for lack of an offer).
+    fn broadcast(&mut self, key: Key, outlet: &mut impl Outlet, append: impl FnOnce(&mut Room)) {
+        let bounds = self.bounds();
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        append(room);
+        let append_ms = room.last_append_ms;
+        if !room.changed {
+            room.changed = true;
+            self.changed.push(key);
+        }
+        if room.log.unoffered_bytes() > bounds.log_bytes / 2 {
+            room.flush(bounds, outlet);
+            // It stays on the list: its flush at the end of the turn has only the rest to offer.
+            room.changed = true;
+        }
+        if !self.wheel.is_set(key.index) {
+            self.wheel.set(key.index, append_ms + limits::QUIET_MS);
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { log_bytes: u64::from(self.settings.room_log_bytes), history: self.settings.history as usize }
+    }
+
+    /// Ends a seat. On an explicit leave, its reader is first given all up to its leave frame; else its reader has ended before.
+    fn end_seat(
+        &mut self,
+        now: Now,
+        seat: SeatRef,
+        reason: Option<LeaveReason>,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(member) =
+            self.rooms.get(seat.room).and_then(|room| room.member(seat.joined_seq)).map(Box::<str>::from)
+        else {
+            return;
+        };
+        if let Some(reason) = reason {
+            self.broadcast(seat.room, outlet, |room| room.announce_leave(now, &member, reason, reference));
+        }
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        room.settle(seat.joined_seq, outlet);
+        room.stand_up(seat.joined_seq, now);
+        if room.is_empty() && !self.wheel.is_set(seat.room.index) {
+            self.wheel.set(seat.room.index, now.monotonic_ms + limits::QUIET_MS);
+        }
+    }
+
+    // ---- What is owed ---------------------------------------------------------------------------
+
+    /// Flushes every room in which something was said; whoever is found too slow is closed, and departs before the next flush.
+    pub fn flush(&mut self, outlet: &mut impl Outlet) {
+        let bounds = self.bounds();
+        while let Some(key) = self.changed.pop() {
+            if let Some(room) = self.rooms.get_mut(key) {
+                room.flush(bounds, outlet);
+            }
+        }
+    }
+
+    /// Whether [`Hub::flush`] has something to do.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The connection can be written again, and its own queue is empty: gives it what its rooms owe it, beginning with the frame that it
+    /// is in the middle of, then room by room in turn.
+    pub fn catch_up(&mut self, who: Key, outlet: &mut impl Outlet) {
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        let seats = peer.seats.len();
+        let inside = peer
+            .seats
+            .iter()
+            .position(|seat| self.rooms.get(seat.room).is_some_and(|room| room.is_inside_frame(seat.joined_seq)));
+        let first = inside.unwrap_or(usize::from(peer.next_seat));
+        let slice_bytes = if seats == 1 { usize::MAX >> 1 } else { limits::SLICE_BYTES };
+        let mut idle = 0;
+        let mut turn = first;
+        while idle < seats {
+            let seat = peer.seats[turn % seats];
+            turn += 1;
+            // A seat's room outlives it.
+            let Some(room) = self.rooms.get_mut(seat.room) else { break };
+            match room.offer(seat.joined_seq, slice_bytes, outlet) {
+                Offered::Nothing => idle += 1,
+                Offered::Taken => idle = 0,
+                Offered::Blocked => break,
+            }
+        }
+        if seats > 0 {
+            peer.next_seat = (turn % seats) as u8; // below the number of seats
+        }
+    }
+
+    /// Gives the connection all that its rooms owe it by now; what its socket does not take moves to its own queue. After it, whatever is
+    /// kept for this connection stands behind every frame made before.
+    pub fn settle(&mut self, who: Key, outlet: &mut impl Outlet) {
+        self.keep_rests(who, outlet);
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        for seat in &peer.seats {
+            if let Some(room) = self.rooms.get_mut(seat.room) {
+                room.settle(seat.joined_seq, outlet);
+            }
+        }
+    }
+
+    /// Moves the rest of a frame that the connection is in the middle of to its own queue, so that a pong or ping can stand behind it.
+    pub fn keep_rests(&mut self, who: Key, outlet: &mut impl Outlet) {
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        for seat in &peer.seats {
+            if let Some(room) = self.rooms.get_mut(seat.room) {
+                room.keep_rest(seat.joined_seq, outlet);
+            }
+        }
+    }
+
+    fn reply(&mut self, who: Key, outlet: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
+        self.settle(who, outlet);
+        outlet.keep(who, |own| frame::append(own, frame::TEXT, write));
+    }
+
+    // ---- Deadlines ------------------------------------------------------------------------------
+
+    /// When to call [`Hub::expire`] next, in monotonic milliseconds; `None` where nothing is due, ever.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.wheel.next_ms()
+    }
+
+    /// Does what is due: closes the silent and those who never joined, ends rooms that were empty for long, tidies quiet ones.
+    pub fn expire(&mut self, now: Now, outlet: &mut impl Outlet) {
+        while let Some(timer) = self.wheel.pop(now.monotonic_ms) {
+            match timer.checked_sub(self.settings.rooms) {
+                None => self.look_after_room(timer, now),
+                Some(index) => self.look_after_connection(index, now, outlet),
+            }
+        }
+    }
+
+    fn look_after_connection(&mut self, index: u32, now: Now, outlet: &mut impl Outlet) {
+        let Some(Some(peer)) = self.peers.get(index as usize) else { return };
+        let now_ms = now.monotonic_ms;
+        if now_ms >= peer.last_seen_ms + self.silence_ms() {
+            outlet.close(peer.key, CloseReason::Heartbeat);
+        } else if peer.join_by_ms.is_some_and(|join_by_ms| now_ms >= join_by_ms) {
+            outlet.close(peer.key, CloseReason::NeverJoined);
+        } else {
+            self.watch(peer.key, now_ms);
+        }
+    }
+
+    /// Sets a connection's timer to the nearest thing that could be held against it.
+    fn watch(&mut self, who: Key, now_ms: u64) {
+        let Some(peer) = self.peer(who) else { return };
+        let silent_at_ms = peer.last_seen_ms + self.silence_ms();
+        let due_ms = peer.join_by_ms.map_or(silent_at_ms, |join_by_ms| join_by_ms.min(silent_at_ms));
+        self.wheel.set(self.connection_timer(who), due_ms.max(now_ms + TICK_MS));
+    }
+
+    fn look_after_room(&mut self, index: u32, now: Now) {
+        let Some(key) = self.rooms.key_at(index) else { return };
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let quiet_at_ms = room.last_append_ms + limits::QUIET_MS;
+        if now.monotonic_ms < quiet_at_ms {
+            self.wheel.set(index, quiet_at_ms);
+            return;
+        }
+        room.log.shrink();
+        if !room.is_empty() {
+            return;
+        }
+        let ends_at_ms = room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000;
+        if now.monotonic_ms < ends_at_ms {
+            self.wheel.set(index, ends_at_ms);
+        } else if room.is_configured() {
+            // Its series goes on: only the frames go.
+            room.log.let_go(room.log.end());
+            room.log.shrink();
+        } else {
+            self.end_room(key);
+        }
+    }
+
+    fn silence_ms(&self) -> u64 {
+        u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
+    }
+
+    fn connection_timer(&self, who: Key) -> Timer {
+        self.settings.rooms + who.index
+    }
+
+    // ---- Finding --------------------------------------------------------------------------------
+
+    fn peer(&self, who: Key) -> Option<&Peer> {
+        self.peers.get(who.index as usize)?.as_ref().filter(|peer| peer.key == who)
+    }
+
+    /// The connection's seat in the room of this number.
+    fn seat_in(&self, who: Key, room_number: &str) -> Result<SeatRef, Failure> {
+        let seats = self.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
+        let is_it = |seat: &&SeatRef| self.rooms.get(seat.room).is_some_and(|room| room.number() == room_number);
+        seats
+            .iter()
+            .find(is_it)
+            .copied()
+            .ok_or_else(|| Failure::new(Code::NotJoined, "您不在这个房间里 (this connection is not in that room)"))
+    }
+}
+
+/// A peer to change, with the other tables left free.
+fn peer_mut(peers: &mut [Option<Peer>], who: Key) -> Option<&mut Peer> {
+    peers.get_mut(who.index as usize)?.as_mut().filter(|peer| peer.key == who)
+}
+
+fn identity() -> Failure {
+    Failure::new(Code::Identity, "textData.data.from.id: another id than the one this connection joined with")
+}

@@ -1,0 +1,268 @@
+//! The frames of one room, as they go over the wire.
+//!
+//! Owns: the bytes of every frame that the room holds, encoded once and contiguous, where each starts, and what was offered
+//! to the seats so far. Refuses to know: who reads them; a reader is an offset that somebody else keeps.
+//!
+//! Offsets are absolute, from the room's first frame on, so that a cursor means the same before and after the buffer is
+//! compacted. Appending never lets anything go: whoever flushes knows the slowest reader, and says what may go (rule 5 of the
+//! room log in the project's design: a reader must be ended before its bytes are).
+
+use std::collections::VecDeque;
+
+use crate::wire::frame;
+
+/// Grown in steps of a quarter, not by doubling, so that a room's memory stays near its frames.
+const GROWTH_MIN: usize = 4096;
+
+/// A room's frames.
+#[derive(Default)]
+pub struct Log {
+    /// What is held, behind a prefix that was let go of and not yet compacted away.
+    bytes: Vec<u8>,
+    /// The absolute offset of `bytes[0]`.
+    base: u64,
+    /// The absolute offset of each frame held, the oldest first.
+    starts: VecDeque<u64>,
+    /// The number of the newest frame; 0 before the first.
+    seq: u64,
+    /// All before this offset was offered to every seat.
+    offered: u64,
+}
+
+impl Log {
+    /// The number of the newest frame, held or not; 0 before the first.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The offset behind the newest frame.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// The offset of the oldest frame held.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.starts.front().copied().unwrap_or_else(|| self.end())
+    }
+
+    /// How many frames are held.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Bytes in frames that are held.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.end() - self.start()
+    }
+
+    /// Bytes that the buffer takes, used or not.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Appends the next frame, a text frame whose payload `write` appends, with room for `payload_max` bytes of it.
+    pub fn append(&mut self, payload_max: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.starts.push_back(self.end());
+        self.seq += 1;
+        let wanted = payload_max + 16;
+        if self.bytes.capacity() - self.bytes.len() < wanted {
+            self.bytes.reserve_exact(wanted.max(self.bytes.len() / 4).max(GROWTH_MIN));
+        }
+        frame::append(&mut self.bytes, frame::TEXT, write);
+    }
+
+    /// All from `cursor` on. A cursor stands between [`Log::start`] and [`Log::end`].
+    #[must_use]
+    pub fn since(&self, cursor: u64) -> &[u8] {
+        &self.bytes[self.place(cursor)..]
+    }
+
+    /// From `cursor` to the end of a frame: about `bytes_max`, but at least to the end of the first.
+    #[must_use]
+    pub fn slice(&self, cursor: u64, bytes_max: usize) -> &[u8] {
+        let last = self.starts.partition_point(|start| *start <= cursor + bytes_max as u64);
+        let end = match self.starts.get(last) {
+            // The frame before this one starts within reach, and ends beyond it.
+            Some(_) => self.starts.get(last - 1).copied().filter(|start| *start > cursor),
+            None => Some(self.end()),
+        };
+        let end = end.unwrap_or_else(|| self.frame_end(cursor + 1));
+        &self.bytes[self.place(cursor)..self.place(end)]
+    }
+
+    /// The end of the frame that `cursor` stands in; `cursor` itself between frames.
+    #[must_use]
+    pub fn frame_end(&self, cursor: u64) -> u64 {
+        let next = self.starts.partition_point(|start| *start < cursor);
+        self.starts.get(next).copied().unwrap_or_else(|| self.end())
+    }
+
+    /// The start of the frame that `cursor` stands in; `cursor` itself between frames.
+    #[must_use]
+    pub fn frame_start(&self, cursor: u64) -> u64 {
+        let next = self.starts.partition_point(|start| *start <= cursor);
+        // A cursor at the end stands between frames; before the first there is nothing to stand in.
+        if cursor == self.end() || next == 0 { cursor } else { self.starts[next - 1] }
+    }
+
+    /// Bytes that were appended since the seats were offered what there was.
+    #[must_use]
+    pub fn unoffered_bytes(&self) -> u64 {
+        self.end() - self.offered.max(self.base)
+    }
+
+    /// Notes that every seat was offered all there is.
+    pub fn all_offered(&mut self) {
+        self.offered = self.end();
+    }
+
+    /// The offset from which at most `bytes_max` are held: what is before it is too much.
+    #[must_use]
+    pub fn within_bytes(&self, bytes_max: u64) -> u64 {
+        let from = self.end().saturating_sub(bytes_max);
+        if from <= self.start() { self.start() } else { self.frame_end(from) }
+    }
+
+    /// The offset from which at most `frames_max` frames are held.
+    #[must_use]
+    pub fn within_frames(&self, frames_max: usize) -> u64 {
+        let over = self.starts.len().saturating_sub(frames_max);
+        self.starts.get(over).copied().unwrap_or_else(|| self.end())
+    }
+
+    /// Lets go of every frame that starts before `offset`, and compacts the buffer once what is dead is as large as what lives.
+    pub fn let_go(&mut self, offset: u64) {
+        let gone = self.starts.partition_point(|start| *start < offset);
+        if gone > 0 {
+            self.starts.drain(..gone);
+            let dead = self.start() - self.base;
+            if dead >= self.held_bytes() {
+                self.compact();
+            }
+        }
+    }
+
+    /// Gives back what the buffer has to spare.
+    pub fn shrink(&mut self) {
+        self.compact();
+        self.bytes.shrink_to_fit();
+        self.starts.shrink_to_fit();
+    }
+
+    fn compact(&mut self) {
+        let dead = self.place(self.start());
+        self.bytes.drain(..dead);
+        self.base += dead as u64;
+    }
+
+    fn place(&self, offset: u64) -> usize {
+        debug_assert!(offset >= self.base && offset <= self.end(), "a stale cursor");
+        (offset - self.base) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A log of frames with payloads of these sizes; each frame is 4 bytes longer.
+    fn log_of(payloads: &[usize]) -> Log {
+        let mut log = Log::default();
+        for (n, payload) in payloads.iter().enumerate() {
+            log.append(*payload, |out| out.resize(out.len() + payload, b'a' + (n % 26) as u8));
+        }
+        log
+    }
+
+    #[test]
+    fn a_new_log_is_empty() {
+        let log = Log::default();
+        assert_eq!((log.seq(), log.start(), log.end(), log.frames()), (0, 0, 0, 0));
+        assert!(log.since(0).is_empty());
+        assert!(log.slice(0, 100).is_empty());
+    }
+
+    #[test]
+    fn appending_never_lets_go() {
+        let mut log = log_of(&[200; 1000]);
+        assert_eq!((log.seq(), log.frames(), log.held_bytes()), (1000, 1000, 204_000));
+        log.let_go(log.within_bytes(10_000));
+        assert_eq!((log.seq(), log.frames(), log.held_bytes()), (1000, 49, 49 * 204));
+        assert_eq!(log.start(), 951 * 204);
+    }
+
+    #[test]
+    fn frames_end_where_the_next_begins() {
+        let log = log_of(&[200, 300]);
+        assert_eq!((log.frame_start(0), log.frame_start(203), log.frame_start(204)), (0, 0, 204));
+        assert_eq!((log.frame_start(507), log.frame_start(508)), (204, 508));
+        assert_eq!(log.frame_end(0), 0);
+        assert_eq!(log.frame_end(1), 204);
+        assert_eq!(log.frame_end(203), 204);
+        assert_eq!(log.frame_end(204), 204);
+        assert_eq!(log.frame_end(205), 508);
+        assert_eq!(log.frame_end(508), 508);
+    }
+
+    #[test]
+    fn a_slice_ends_with_a_frame_and_has_at_least_one() {
+        let log = log_of(&[200, 200, 5000, 200]);
+        assert_eq!(log.slice(0, 500).len(), 408);
+        assert_eq!(log.slice(0, 408).len(), 408);
+        assert_eq!(log.slice(100, 10).len(), 104);
+        assert_eq!(log.slice(408, 500).len(), 5004);
+        assert_eq!(log.slice(0, 1 << 20).len(), log.since(0).len());
+        assert!(log.slice(log.end(), 500).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_offered_is_counted() {
+        let mut log = log_of(&[200, 200]);
+        assert_eq!(log.unoffered_bytes(), 408);
+        log.all_offered();
+        assert_eq!(log.unoffered_bytes(), 0);
+        log.append(200, |out| out.resize(out.len() + 200, 0));
+        assert_eq!(log.unoffered_bytes(), 204);
+    }
+
+    #[test]
+    fn the_buffer_follows_what_is_held() {
+        let mut log = log_of(&[200; 1000]);
+        log.let_go(log.within_frames(10));
+        assert_eq!(log.frames(), 10);
+        log.shrink();
+        assert_eq!(log.buffer_bytes() as u64, log.held_bytes());
+    }
+
+    proptest! {
+        /// Whatever is appended and let go, a cursor within what is held reads the same bytes as in a log that keeps everything.
+        #[test]
+        fn reads_as_if_nothing_had_gone(steps in prop::collection::vec((126usize..2000, 0u64..6000, any::<bool>()), 1..80)) {
+            let mut log = Log::default();
+            let mut all = Vec::new();
+            for (payload, keep, shrink) in steps {
+                let fill = payload as u8;
+                log.append(payload, |out| out.resize(out.len() + payload, fill));
+                frame::append(&mut all, frame::TEXT, |out| out.resize(out.len() + payload, fill));
+                log.let_go(log.within_bytes(keep));
+                if shrink {
+                    log.shrink();
+                }
+                prop_assert_eq!(log.end(), all.len() as u64);
+                prop_assert!(log.held_bytes() <= keep);
+                for cursor in log.start()..=log.end() {
+                    prop_assert_eq!(log.since(cursor), &all[cursor as usize..]);
+                }
+                // Never more than twice what lives, but for the step by which it grew.
+                prop_assert!(log.bytes.len() as u64 <= 2 * log.held_bytes().max(1));
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What it means: rooms, seats and members. No socket, no clock, no logging: an event, the time and an [`Outlet`] in, effects out.
+
+#[allow(clippy::module_inception)] // the hub's own name, as in the rest of the project
+mod hub;
+mod log;
+mod outlet;
+mod peer;
+mod room;
+mod settings;
+
+pub use self::hub::Hub;
+pub use self::log::Log;
+pub use outlet::Outlet;
+pub use peer::Part;
+pub use settings::{RoomSettings, Settings};

@@ -1,0 +1,139 @@
+//! What the hub knows of one connection.
+//!
+//! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
+
+use crate::base::{Key, Rate, Spent};
+use crate::limits;
+
+/// A seat, from its connection's side: which room, and by which join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeatRef {
+    pub room: Key,
+    /// The seq of the join frame, which no other seat of the room can have.
+    pub joined_seq: u64,
+}
+
+/// What a frame is to the message it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// No part of any message: a ping, a pong, a close.
+    Control,
+    /// More of the message follows.
+    Fragment,
+    /// The message is complete.
+    Last,
+}
+
+pub(super) struct Peer {
+    pub key: Key,
+    /// Settled by the first join that succeeds; empty before.
+    pub id: heapless::String<{ limits::ID_BYTES }>,
+    pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }>,
+    /// Which of `seats` is given to first when the socket can be written again.
+    pub next_seat: u8,
+    /// When it was last heard of, monotonic. A message only writes this; the timer looks at it when it pops.
+    pub last_seen_ms: u64,
+    /// It must have a seat by then; `None` once it had one.
+    pub join_by_ms: Option<u64>,
+    frames: Spent,
+    bytes: Spent,
+    /// A fragment of the message in progress was over the rate.
+    over_rate: bool,
+    bad_in_a_row: u8,
+    refusals: u16,
+    refusals_since_ms: u64,
+}
+
+impl Peer {
+    pub fn new(key: Key, now_ms: u64) -> Self {
+        Peer {
+            key,
+            id: heapless::String::new(),
+            seats: heapless::Vec::new(),
+            next_seat: 0,
+            last_seen_ms: now_ms,
+            join_by_ms: Some(now_ms + limits::JOIN_MS),
+            frames: Spent::default(),
+            bytes: Spent::default(),
+            over_rate: false,
+            bad_in_a_row: 0,
+            refusals: 0,
+            refusals_since_ms: 0,
+        }
+    }
+
+    /// A whole frame of `bytes` came. Says whether it is within the rates; a fragmented message is judged at its last fragment, by all
+    /// of them.
+    pub fn frame(&mut self, frames: Rate, per_bytes: Rate, bytes: u32, part: Part, now_ms: u64) -> bool {
+        self.last_seen_ms = now_ms;
+        // A largest message must be able to pass, whatever its frame headers add to it.
+        let bytes = bytes.min(per_bytes.burst);
+        let within = self.frames.spend(frames, 1, now_ms) && self.bytes.spend(per_bytes, bytes, now_ms);
+        match part {
+            Part::Control => within,
+            Part::Fragment => {
+                self.over_rate |= !within;
+                !self.over_rate
+            }
+            Part::Last => !std::mem::take(&mut self.over_rate) && within,
+        }
+    }
+
+    /// Notes a bad message, or a good one. Says whether patience is at its end.
+    pub fn was_bad(&mut self, bad: bool) -> bool {
+        self.bad_in_a_row = if bad { self.bad_in_a_row.saturating_add(1) } else { 0 };
+        self.bad_in_a_row >= limits::BAD_IN_A_ROW
+    }
+
+    /// Notes a message refused for its rate. Says whether patience is at its end.
+    pub fn was_refused(&mut self, now_ms: u64) -> bool {
+        if self.refusals == 0 || now_ms - self.refusals_since_ms >= limits::REFUSALS_MS {
+            self.refusals = 0;
+            self.refusals_since_ms = now_ms;
+        }
+        self.refusals += 1;
+        self.refusals >= limits::REFUSALS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Rate = Rate { per_second: 0, burst: 1 };
+
+    fn peer() -> Peer {
+        Peer::new(Key::first_at(0), 0)
+    }
+
+    #[test]
+    fn a_fragmented_message_is_judged_by_all_its_fragments() {
+        let two = Rate { per_second: 1, burst: 2 };
+        let mut peer = peer();
+        assert!(peer.frame(two, NONE, 10, Part::Fragment, 0));
+        assert!(peer.frame(two, NONE, 10, Part::Fragment, 0));
+        assert!(!peer.frame(two, NONE, 10, Part::Fragment, 0));
+        // Time passes and there is one to spend again, also for a ping, but a fragment of this message was too much.
+        assert!(peer.frame(two, NONE, 10, Part::Control, 1_000));
+        assert!(!peer.frame(two, NONE, 10, Part::Last, 2_000));
+        assert!(peer.frame(two, NONE, 10, Part::Last, 3_000));
+    }
+
+    #[test]
+    fn patience_ends_at_the_sixteenth_bad_message_in_a_row() {
+        let mut peer = peer();
+        assert!((1..16).all(|_| !peer.was_bad(true)));
+        assert!(!peer.was_bad(false));
+        assert!((1..16).all(|_| !peer.was_bad(true)));
+        assert!(peer.was_bad(true));
+    }
+
+    #[test]
+    fn patience_ends_at_the_hundredth_refusal_in_ten_seconds() {
+        let mut peer = peer();
+        assert!((0..99).all(|n| !peer.was_refused(n)));
+        assert!(!peer.was_refused(10_000));
+        assert!((0..98).all(|n| !peer.was_refused(10_001 + n)));
+        assert!(peer.was_refused(19_999));
+    }
+}

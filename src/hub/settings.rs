@@ -1,0 +1,73 @@
+//! What an operator decides about rooms and members.
+//!
+//! Owns: the values. Refuses to know: where they come from, and which are legal (`host::config`).
+
+use crate::limits;
+use crate::wire::Member;
+
+/// Everything the hub is told at its start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// A client must send something this often, in seconds.
+    pub heartbeat_interval_s: u32,
+    /// What a heartbeat may be late, in seconds.
+    pub heartbeat_grace_s: u32,
+    /// Rooms at once, those of `configured` included.
+    pub rooms: u32,
+    /// Seats in one room.
+    pub members_per_room: u32,
+    /// Rooms that one connection may sit in.
+    pub rooms_per_connection: u32,
+    /// Frames per second and connection; 0 is no limit.
+    pub messages_per_second: u32,
+    /// Frames that may come at once.
+    pub burst: u32,
+    /// Bytes per second and connection; 0 is no limit.
+    pub bytes_per_second: u32,
+    /// Bytes that may come at once.
+    pub bytes_burst: u32,
+    /// Frames that a room holds for its readers, in bytes.
+    pub room_log_bytes: u32,
+    /// Frames that a room keeps for those who come back.
+    pub history: u32,
+    /// Whether a room that is not configured is made when somebody joins it.
+    pub auto_create: bool,
+    /// How long an empty room is kept, in seconds.
+    pub empty_for_s: u32,
+    /// The rooms that are always there.
+    pub configured: Vec<RoomSettings>,
+}
+
+/// A room that is always there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoomSettings {
+    /// What members join it by; not empty.
+    pub number: String,
+    /// What it is called; the number where nobody said.
+    pub name: String,
+    /// What it is for.
+    pub desc: String,
+    /// Whose it is; where nobody is named, the first to join.
+    pub owner: Option<Member<'static>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            heartbeat_interval_s: limits::HEARTBEAT_INTERVAL_S.default,
+            heartbeat_grace_s: limits::HEARTBEAT_GRACE_S.default,
+            rooms: limits::ROOMS.default,
+            members_per_room: limits::MEMBERS_PER_ROOM.default,
+            rooms_per_connection: limits::ROOMS_PER_CONNECTION.default,
+            messages_per_second: limits::MESSAGES_PER_SECOND.default,
+            burst: limits::BURST.default,
+            bytes_per_second: limits::BYTES_PER_SECOND.default,
+            bytes_burst: limits::BYTES_BURST.default,
+            room_log_bytes: limits::ROOM_LOG_BYTES.default,
+            history: limits::HISTORY.default,
+            auto_create: true,
+            empty_for_s: limits::EMPTY_FOR_S.default,
+            configured: Vec::new(),
+        }
+    }
+}
