@@ -1,0 +1,127 @@
+//! Where people find the hub: the URLs to write on the blackboard.
+//!
+//! Owns: which of the machine's addresses a listener answers on, and how they are written.
+//! Refuses to know: sockets. A name such as `board.local` is not promised: whether it resolves is
+//! the network's business.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The port that an `http` URL leaves out.
+const HTTP_PORT: u16 = 80;
+
+/// The URLs at which this machine's listeners can be opened, given where they are `bound` (with
+/// their real ports). Where the machine does not tell its addresses, only `localhost` and specific
+/// addresses are left.
+#[must_use]
+pub fn urls(bound: &[SocketAddr]) -> Vec<String> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    // An interface without a cable or an access point keeps its address, but nobody gets there.
+    let addresses: Vec<IpAddr> = interfaces.iter().filter(|i| i.is_oper_up()).map(if_addrs::Interface::ip).collect();
+    urls_among(bound, &addresses)
+}
+
+/// What [`urls`] says on a machine with these `addresses`. A listener on all addresses is found at
+/// `localhost` and at each of them that somebody else can reach, IPv4 first since it is shorter to
+/// type; one on a specific address is found there. Nothing is said twice.
+#[must_use]
+pub fn urls_among(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
+    let mut urls = Vec::new();
+    let mut add = |url: String| {
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    };
+    for listener in bound {
+        let port = listener.port();
+        if !listener.ip().is_unspecified() {
+            add(url(&host(listener.ip()), port));
+            continue;
+        }
+        add(url("localhost", port));
+        let reachable = || addresses.iter().filter(|address| is_for_others(address));
+        for address in reachable().filter(|address| address.is_ipv4()) {
+            add(url(&host(*address), port));
+        }
+        // `[::]` answers IPv4 too, but `0.0.0.0` answers nothing else.
+        if listener.is_ipv6() {
+            for address in reachable().filter(|address| address.is_ipv6()) {
+                add(url(&host(*address), port));
+            }
+        }
+    }
+    urls
+}
+
+/// A browser cannot open a link-local IPv6 address: it would need the name of the interface.
+fn is_for_others(address: &IpAddr) -> bool {
+    let is_link_local = |v6: &Ipv6Addr| v6.is_unicast_link_local();
+    !address.is_loopback() && !address.is_unspecified() && !matches!(address, IpAddr::V6(v6) if is_link_local(v6))
+}
+
+fn host(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+fn url(host: &str, port: u16) -> String {
+    if port == HTTP_PORT { format!("http://{host}") } else { format!("http://{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A board on a LAN, as the machine lists its addresses.
+    const BOARD: [&str; 6] = ["127.0.0.1", "::1", "2001:db8::7", "192.168.1.5", "fe80::1", "10.0.0.2"];
+
+    fn on_board(bound: &[&str]) -> Vec<String> {
+        let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
+        urls_among(&bound, &BOARD.map(|text| text.parse().unwrap()))
+    }
+
+    #[test]
+    fn all_addresses_are_localhost_then_ipv4_then_ipv6() {
+        assert_eq!(
+            on_board(&["[::]:9000"]),
+            ["http://localhost:9000", "http://192.168.1.5:9000", "http://10.0.0.2:9000", "http://[2001:db8::7]:9000"]
+        );
+    }
+
+    #[test]
+    fn all_of_ipv4_is_no_ipv6() {
+        assert_eq!(
+            on_board(&["0.0.0.0:9000"]),
+            ["http://localhost:9000", "http://192.168.1.5:9000", "http://10.0.0.2:9000"]
+        );
+    }
+
+    #[test]
+    fn a_specific_address_is_just_that_one() {
+        assert_eq!(on_board(&["10.0.0.2:9001"]), ["http://10.0.0.2:9001"]);
+        assert_eq!(on_board(&["127.0.0.1:9001"]), ["http://127.0.0.1:9001"]);
+        assert_eq!(on_board(&["[2001:db8::7]:9001"]), ["http://[2001:db8::7]:9001"]);
+        assert_eq!(on_board(&["[::ffff:10.0.0.2]:9001"]), ["http://10.0.0.2:9001"]);
+    }
+
+    #[test]
+    fn port_80_is_left_out() {
+        assert_eq!(on_board(&["10.0.0.2:80", "[2001:db8::7]:80"]), ["http://10.0.0.2", "http://[2001:db8::7]"]);
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        assert_eq!(on_board(&["0.0.0.0:9000", "10.0.0.2:9000"]).len(), 3);
+    }
+
+    #[test]
+    fn a_machine_without_a_network_still_has_itself() {
+        assert_eq!(urls_among(&["[::]:9000".parse().unwrap()], &[]), ["http://localhost:9000"]);
+    }
+
+    #[test]
+    fn this_machine_can_be_asked() {
+        assert!(urls(&["[::]:9000".parse().unwrap()]).contains(&"http://localhost:9000".to_owned()));
+    }
+}

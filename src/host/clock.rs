@@ -1,0 +1,67 @@
+//! The machine's clocks, read together.
+//!
+//! Owns: the two system calls. Refuses to know: what the time is for. Whoever needs the time is
+//! handed a [`Now`], so nothing but the turn asks a clock.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::base::Now;
+
+/// The clocks of this process, counting from its own making.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock whose monotonic time starts at 0 now.
+    #[must_use]
+    pub fn new() -> Clock {
+        Clock { started: Instant::now() }
+    }
+
+    /// Both clocks, in milliseconds. A wall clock that stands before 1970 reads 0.
+    #[must_use]
+    pub fn read(&self) -> Now {
+        Now { monotonic_ms: whole_ms(self.started.elapsed().as_millis()), wall_ms: wall_ms(SystemTime::now()) }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::new()
+    }
+}
+
+/// A board without a battery can wake up anywhere, so "before 1970" is an ordinary answer.
+fn wall_ms(wall: SystemTime) -> u64 {
+    wall.duration_since(UNIX_EPOCH).map_or(0, |since| whole_ms(since.as_millis()))
+}
+
+/// 64 bits of milliseconds last for 584 million years.
+fn whole_ms(ms: u128) -> u64 {
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn monotonic_time_starts_near_0_and_does_not_go_back() {
+        let clock = Clock::new();
+        let first = clock.read();
+        let second = clock.read();
+        assert!(first.monotonic_ms < 60_000);
+        assert!(second.monotonic_ms >= first.monotonic_ms);
+    }
+
+    #[test]
+    fn a_wall_clock_before_1970_reads_0() {
+        assert_eq!(wall_ms(UNIX_EPOCH - Duration::from_secs(1)), 0);
+        assert_eq!(wall_ms(UNIX_EPOCH), 0);
+        assert_eq!(wall_ms(UNIX_EPOCH + Duration::from_millis(1234)), 1234);
+    }
+}

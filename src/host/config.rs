@@ -1,0 +1,249 @@
+//! What the operator decided, read from a file or left at its default.
+//!
+//! Owns: every configured value with where it comes from, and how values must relate.
+//! Refuses to know: what the values are for (`hub`, `net`), and their defaults and ranges (`limits`).
+//!
+//! The file is walked by hand over the library's tree, not deserialised: only so does every error
+//! name its key and its line, and does `classhub check` know where a value came from.
+
+mod entry;
+mod keys;
+mod report;
+mod rooms;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+use toml::de::DeTable;
+
+pub use self::entry::ConfigError;
+use self::entry::Entry;
+pub use self::keys::{parse_level, parse_listen};
+pub use self::report::Report;
+use crate::hub::Settings;
+use crate::limits::{self, MemorySum};
+
+/// The port of a hub that nobody told one.
+const PORT: u16 = 9000;
+
+/// Everything that can be configured. From a file, all values are legal and fit together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to listen; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// How much to log.
+    pub log: LevelFilter,
+    /// Connections at once.
+    pub connections: u32,
+    /// Connections from one address at once; 0 is no limit.
+    pub connections_per_ip: u32,
+    /// One message from a client, in bytes.
+    pub message_bytes: u32,
+    /// Replies owed to all connections together, in bytes.
+    pub reply_bytes: u32,
+    /// How long the holder of a seat has to answer, in seconds. Has no effect yet.
+    pub heartbeat_probe_s: u32,
+    /// How long a broken connection keeps its seat, in seconds. Has no effect yet.
+    pub heartbeat_linger_s: u32,
+    /// Origins besides the hub's own whose pages may connect, as browsers write them: in lower case,
+    /// without a default port.
+    pub allowed_origins: Vec<String>,
+    /// What the hub itself is told.
+    pub hub: Settings,
+    /// What the operator should hear about a configuration that is right: a line each.
+    pub warnings: Vec<String>,
+    /// The file that was read.
+    file: Option<PathBuf>,
+    /// Where values come from, by key; what is not in here is a default.
+    sources: BTreeMap<String, Source>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    #[default]
+    Default,
+    /// This line of the file, from 1.
+    Line(usize),
+    /// This flag of the command line.
+    Flag(&'static str),
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            // IPv4 is answered there too.
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))],
+            log: LevelFilter::Info,
+            connections: limits::CONNECTIONS.default,
+            connections_per_ip: limits::CONNECTIONS_PER_IP.default,
+            message_bytes: limits::MESSAGE_BYTES.default,
+            reply_bytes: limits::REPLY_BYTES.default,
+            heartbeat_probe_s: limits::HEARTBEAT_PROBE_S.default,
+            heartbeat_linger_s: limits::HEARTBEAT_LINGER_S.default,
+            allowed_origins: Vec::new(),
+            hub: Settings::default(),
+            warnings: Vec::new(),
+            file: None,
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no TOML, has a key or table that is not known, or a value that is
+    /// not legal: one line that names the file and, where there is one, the key and its line.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let in_file = |error| ConfigError { file: Some(path.to_owned()), ..error };
+        let bytes = std::fs::read(path)
+            .map_err(|error| in_file(ConfigError::of_file(format!("it cannot be read: {error}"))))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+            in_file(ConfigError { line: Some(line), ..ConfigError::of_file("it is not UTF-8 from here on") })
+        })?;
+        let config = Config::from_toml(text).map_err(in_file)?;
+        Ok(Config { file: Some(path.to_owned()), ..config })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::read`], without the file.
+    pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
+        let document = DeTable::parse(text).map_err(|error| ConfigError::of_syntax(text, &error))?;
+        let mut config = Config::default();
+        for entry in entry::entries_of_file(text, document.get_ref()) {
+            keys::refuse_later(&entry)?;
+            if entry.path == "room" {
+                rooms::read(&entry, &mut config)?;
+            } else if keys::tables().contains(&entry.path.as_str()) {
+                for entry in entry.table()? {
+                    keys::refuse_later(&entry)?;
+                    config.read_key(&entry)?;
+                }
+            } else {
+                config.read_key(&entry)?;
+            }
+        }
+        config.check_relations()?;
+        Ok(config)
+    }
+
+    fn read_key(&mut self, entry: &Entry<'_>) -> Result<(), ConfigError> {
+        let key = keys::find(&entry.path).ok_or_else(|| keys::unknown(entry))?;
+        key.read(entry, self)?;
+        self.sources.insert(key.path.to_owned(), Source::Line(entry.line));
+        if let Some(instead) = key.instead {
+            self.warnings.push(entry.wrong(format!("has no effect in this version yet: {instead}")).to_string());
+        }
+        Ok(())
+    }
+
+    /// Listens where a flag says, in place of what the file says.
+    ///
+    /// # Errors
+    /// If there is no address, or one is there twice.
+    pub fn set_listen(&mut self, listen: Vec<SocketAddr>, flag: &'static str) -> Result<(), ConfigError> {
+        self.listen = keys::check_listen(listen).map_err(|says| ConfigError::of_key(flag, None, says))?;
+        self.sources.insert("listen".to_owned(), Source::Flag(flag));
+        Ok(())
+    }
+
+    /// Logs as much as a flag says, in place of what the file says.
+    pub fn set_log(&mut self, log: LevelFilter, flag: &'static str) {
+        self.log = log;
+        self.sources.insert("log".to_owned(), Source::Flag(flag));
+    }
+
+    /// Where the value of a key such as `limits.rooms` comes from.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Source {
+        self.sources.get(key).copied().unwrap_or_default()
+    }
+
+    /// Whether nobody said where to listen. Then, on a machine without IPv6, IPv4 alone will do.
+    #[must_use]
+    pub fn listen_is_default(&self) -> bool {
+        self.source("listen") == Source::Default
+    }
+
+    /// The most memory that a hub with this configuration can come to hold.
+    #[must_use]
+    pub fn memory(&self) -> MemorySum {
+        let Settings { rooms, room_log_bytes, history, .. } = self.hub;
+        MemorySum::of(self.connections, self.message_bytes, rooms, room_log_bytes, history, self.reply_bytes)
+    }
+
+    /// Every value, where it comes from, and the memory sum, to be displayed.
+    #[must_use]
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+
+    /// What no value can be blamed for alone.
+    fn check_relations(&self) -> Result<(), ConfigError> {
+        self.check_messages_fit("limits.room_log_bytes", self.hub.room_log_bytes, limits::MESSAGES_PER_LOG)?;
+        if self.hub.bytes_per_second > 0 {
+            self.check_messages_fit("limits.bytes_burst", self.hub.bytes_burst, 1)?;
+        }
+        let rooms = self.hub.rooms;
+        if let Some(beyond) = usize::try_from(rooms).ok().filter(|rooms| *rooms < self.hub.configured.len()) {
+            let source = self.told_source("limits.rooms");
+            let says = format!("one room more than limits.rooms allows, which is {rooms} ({source})");
+            return Err(ConfigError::of_key("room", self.line(&rooms::source_key(beyond, "")), says));
+        }
+        Ok(())
+    }
+
+    /// Checks that `bytes`, the value of `key`, hold so many of the longest messages. Whichever of the
+    /// two keys the operator wrote is the one to change.
+    fn check_messages_fit(&self, key: &str, bytes: u32, messages: u32) -> Result<(), ConfigError> {
+        const MESSAGE: &str = "limits.message_bytes";
+        let message_bytes = self.message_bytes;
+        let needed = u64::from(messages) * u64::from(message_bytes);
+        if u64::from(bytes) >= needed {
+            return Ok(());
+        }
+        let count = if messages == 1 { "one message".to_owned() } else { format!("{messages} messages") };
+        Err(match self.line(key) {
+            Some(line) => {
+                let source = self.told_source(MESSAGE);
+                let says = format!(
+                    "{bytes} is too little for {count} of {MESSAGE} = {message_bytes} ({source}); it takes {needed}"
+                );
+                ConfigError::of_key(key, Some(line), says)
+            }
+            None => {
+                let source = self.told_source(key);
+                let says = format!(
+                    "{message_bytes} is too much for {key} = {bytes} ({source}), which has to hold {count}; \
+                     at most {} fits, or write {key} = {needed} too",
+                    bytes / messages
+                );
+                ConfigError::of_key(MESSAGE, self.line(MESSAGE), says)
+            }
+        })
+    }
+
+    fn line(&self, key: &str) -> Option<usize> {
+        if let Source::Line(line) = self.source(key) { Some(line) } else { None }
+    }
+
+    /// Where a value comes from, in words, for errors about the file.
+    fn told_source(&self, key: &str) -> String {
+        match self.source(key) {
+            Source::Default => "default".to_owned(),
+            Source::Line(line) => format!("line {line}"),
+            Source::Flag(flag) => flag.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! The keys: one table that reading, range checks and the report of `classhub check` all go by.
+//!
+//! Owns: each key's name, its place in [`Config`], and how its value is read and written.
+//! Refuses to know: rooms (`rooms`), how keys relate (`config`), and every number (`limits`).
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use log::LevelFilter;
+
+use super::Config;
+use super::entry::{ConfigError, Entry, quoted};
+use crate::limits::{self, Limit};
+
+/// One key. The order of [`KEYS`] is the order of the report, so keys of a table stand together.
+pub(super) struct Key {
+    /// As `limits.rooms`.
+    pub path: &'static str,
+    /// What happens in place of what the key promises, where this version cannot keep it.
+    pub instead: Option<&'static str>,
+    kind: Kind,
+}
+
+enum Kind {
+    Number { limit: Limit, of: fn(&Config) -> u32, place: fn(&mut Config) -> &mut u32 },
+    AutoCreate,
+    Listen,
+    Log,
+    AllowedOrigins,
+}
+
+macro_rules! number {
+    ($path:literal, $limit:ident, $($field:ident).+) => {
+        Key {
+            path: $path,
+            instead: None,
+            kind: Kind::Number {
+                limit: limits::$limit,
+                of: |config| config.$($field).+,
+                place: |config| &mut config.$($field).+,
+            },
+        }
+    };
+}
+
+const fn other(path: &'static str, kind: Kind) -> Key {
+    Key { path, instead: None, kind }
+}
+
+pub(super) static KEYS: &[Key] = &[
+    other("listen", Kind::Listen),
+    other("log", Kind::Log),
+    number!("heartbeat.interval_s", HEARTBEAT_INTERVAL_S, hub.heartbeat_interval_s),
+    number!("heartbeat.grace_s", HEARTBEAT_GRACE_S, hub.heartbeat_grace_s),
+    Key {
+        instead: Some("a taken id is refused, and its holder is not asked"),
+        ..number!("heartbeat.probe_s", HEARTBEAT_PROBE_S, heartbeat_probe_s)
+    },
+    Key {
+        instead: Some("a broken connection leaves at once"),
+        ..number!("heartbeat.linger_s", HEARTBEAT_LINGER_S, heartbeat_linger_s)
+    },
+    number!("limits.connections", CONNECTIONS, connections),
+    number!("limits.connections_per_ip", CONNECTIONS_PER_IP, connections_per_ip),
+    number!("limits.rooms", ROOMS, hub.rooms),
+    number!("limits.members_per_room", MEMBERS_PER_ROOM, hub.members_per_room),
+    number!("limits.rooms_per_connection", ROOMS_PER_CONNECTION, hub.rooms_per_connection),
+    number!("limits.messages_per_second", MESSAGES_PER_SECOND, hub.messages_per_second),
+    number!("limits.burst", BURST, hub.burst),
+    number!("limits.bytes_per_second", BYTES_PER_SECOND, hub.bytes_per_second),
+    number!("limits.bytes_burst", BYTES_BURST, hub.bytes_burst),
+    number!("limits.message_bytes", MESSAGE_BYTES, message_bytes),
+    number!("limits.room_log_bytes", ROOM_LOG_BYTES, hub.room_log_bytes),
+    number!("limits.reply_bytes", REPLY_BYTES, reply_bytes),
+    other("rooms.auto_create", Kind::AutoCreate),
+    number!("rooms.history", HISTORY, hub.history),
+    number!("rooms.empty_for_s", EMPTY_FOR_S, hub.empty_for_s),
+    other("http.allowed_origins", Kind::AllowedOrigins),
+];
+
+/// What later versions will have. To ignore one would leave open what the operator wanted shut.
+static LATER: &[(&str, &str)] = &[
+    ("auth", "tokens"),
+    ("tls", "TLS"),
+    ("encryption", "message encryption"),
+    ("room.passcode", "passcodes"),
+    ("room.owner_passcode", "passcodes"),
+    ("http.names", "check of its own names"),
+    ("http.metrics", "metrics"),
+];
+
+/// The key at `path`.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The keys of one table, `""` being the top of the file.
+pub(super) fn of_table(table: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.table() == table)
+}
+
+/// The tables in the order of their keys, without the top of the file.
+pub(super) fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&str> = KEYS.iter().map(Key::table).filter(|table| !table.is_empty()).collect();
+    tables.dedup();
+    tables
+}
+
+/// Refuses an entry that belongs to a later version.
+pub(super) fn refuse_later(entry: &Entry<'_>) -> Result<(), ConfigError> {
+    let Some((path, what)) = LATER.iter().find(|(path, _)| *path == entry.path) else {
+        return Ok(());
+    };
+    let is_key = path.contains('.');
+    let says = |part| format!("this version of classhub has no {what} yet; take the {part} out");
+    if is_key {
+        return Err(entry.wrong(says("key")));
+    }
+    Err(ConfigError::of_key(format!("[{path}]"), Some(entry.line), says("table")))
+}
+
+/// The error for a key or a table that is not there, with what is.
+pub(super) fn unknown(entry: &Entry<'_>) -> ConfigError {
+    let table = entry.path.strip_suffix(entry.name.as_str()).unwrap_or_default().trim_end_matches('.');
+    if table.is_empty() && entry.is_table() {
+        let mut known = tables().iter().map(|table| format!("[{table}]")).collect::<Vec<_>>();
+        known.push("[[room]]".to_owned());
+        let says = format!("there is no such table; there are {}", known.join(", "));
+        return ConfigError::of_key(format!("[{}]", entry.path), Some(entry.line), says);
+    }
+    let elsewhere = KEYS.iter().find(|key| key.name() == entry.name);
+    entry.wrong(match elsewhere.map(Key::table) {
+        Some("") => "it belongs at the top of the file, above the first [table]".to_owned(),
+        Some(elsewhere) => format!("it belongs in [{elsewhere}]"),
+        None => {
+            let known: Vec<&str> = of_table(table).map(Key::name).collect();
+            format!("there is no such key; here are known: {}", known.join(", "))
+        }
+    })
+}
+
+impl Key {
+    /// The table it belongs to, `""` at the top of the file.
+    pub fn table(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// Its name within its table.
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// Reads the value of `entry` into its place.
+    pub fn read(&self, entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigError> {
+        match &self.kind {
+            Kind::Number { limit, place, .. } => *place(config) = entry.number(*limit)?,
+            Kind::AutoCreate => config.hub.auto_create = entry.switch()?,
+            Kind::Log => config.log = parse_level(entry.text()?).map_err(|says| entry.wrong(says))?,
+            Kind::AllowedOrigins => config.allowed_origins = entry.each_text(parse_origin)?,
+            Kind::Listen => {
+                let listen = entry.each_text(parse_listen)?;
+                config.listen = check_listen(listen).map_err(|says| entry.wrong(says))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value in its place, as TOML.
+    pub fn show(&self, config: &Config) -> String {
+        match &self.kind {
+            Kind::Number { of, .. } => of(config).to_string(),
+            Kind::AutoCreate => config.hub.auto_create.to_string(),
+            Kind::Log => toml_text(&config.log.to_string().to_lowercase()),
+            Kind::AllowedOrigins => toml_list(&config.allowed_origins),
+            Kind::Listen => toml_list(&config.listen),
+        }
+    }
+
+    /// The range, for keys that are numbers.
+    #[cfg(test)]
+    pub fn limit(&self) -> Option<Limit> {
+        if let Kind::Number { limit, .. } = self.kind { Some(limit) } else { None }
+    }
+}
+
+/// Reads an address to listen on.
+///
+/// # Errors
+/// Says what is wrong with `text` and what an address looks like.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{} is no address to listen on, which is an IP address and a port: \"[::]:9000\" for all addresses, \
+             \"0.0.0.0:9000\" for IPv4 alone, \"127.0.0.1:9000\" for this machine alone",
+            quoted(text)
+        )
+    })
+}
+
+/// At least one, and none twice, of which the second could not be opened. Port 0 is any free one.
+pub(super) fn check_listen(listen: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    if listen.is_empty() {
+        return Err("at least one address is needed, as in [\"[::]:9000\"]".to_owned());
+    }
+    let twice = listen.iter().enumerate().find(|(i, address)| address.port() != 0 && listen[..*i].contains(address));
+    match twice {
+        Some((_, address)) => Err(format!("\"{address}\" is there twice")),
+        None => Ok(listen),
+    }
+}
+
+/// Reads how much to log.
+///
+/// # Errors
+/// Says what is wrong with `text` and what there is.
+pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| format!("{} is none of off, error, warn, info, debug, trace", quoted(text)))
+}
+
+/// Reads an origin and returns it as browsers write it: in lower case, without the default port.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let wrong = |what: &str| {
+        format!(
+            "{} {what}; an origin looks like \"http://board.school:8080\" or \"https://school.example\"",
+            quoted(text)
+        )
+    };
+    let lower = text.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once("://").ok_or_else(|| wrong("is no origin"))?;
+    let default_port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(wrong("is no origin of a page")),
+    };
+    if rest.contains(['/', '?', '#']) {
+        return Err(wrong("goes on after the host and the port"));
+    }
+    // The colons of an IPv6 address stand in brackets.
+    let host_end = rest.rfind(']').map_or_else(|| rest.find(':').unwrap_or(rest.len()), |bracket| bracket + 1);
+    let (host, port) = rest.split_at(host_end);
+    let is_name = |host: &str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
+    let is_v6 = |host: &str| {
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    };
+    if !is_name(host) && !is_v6(host) {
+        return Err(wrong("has no host that a browser would send"));
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => default_port,
+        None => return Err(wrong("has something between the host and the port")),
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(|| wrong("has a port outside 1 to 65535"))?
+        }
+        Some(_) => return Err(wrong("has a port that is no number")),
+    };
+    if port == default_port { Ok(format!("{scheme}://{host}")) } else { Ok(format!("{scheme}://{host}:{port}")) }
+}
+
+/// A text as TOML writes it.
+pub(super) fn toml_text(text: &str) -> String {
+    let mut written = String::with_capacity(text.len() + 2);
+    written.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => written.extend(['\\', c]),
+            c if c.is_control() => written.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => written.push(c),
+        }
+    }
+    written.push('"');
+    written
+}
+
+fn toml_list<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| toml_text(&item.to_string())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_ip_address_and_a_port() {
+        for good in ["[::]:9000", "0.0.0.0:9000", "127.0.0.1:0", "[fe80::1%2]:80"] {
+            assert!(parse_listen(good).is_ok(), "{good}");
+        }
+        for bad in ["9000", ":9000", "*:9000", "localhost:9000", "127.0.0.1", "::1:9000x", "[::]", "1.2.3.4:65536", ""]
+        {
+            let says = parse_listen(bad).unwrap_err();
+            assert!(says.starts_with(&format!("{bad:?} is no address")) && says.contains("[::]:9000"), "{says}");
+        }
+    }
+
+    #[test]
+    fn any_free_port_can_be_asked_for_twice() {
+        let [a, b] = ["127.0.0.1:0", "127.0.0.1:1"].map(|text| parse_listen(text).unwrap());
+        assert!(check_listen(vec![a, a, b]).is_ok());
+        assert_eq!(check_listen(vec![b, a, b]).unwrap_err(), "\"127.0.0.1:1\" is there twice");
+    }
+
+    #[test]
+    fn an_origin_is_kept_as_browsers_write_it() {
+        for (text, kept) in [
+            ("http://board", "http://board"),
+            ("HTTP://Board.School:8080", "http://board.school:8080"),
+            ("http://board:80", "http://board"),
+            ("https://board:443", "https://board"),
+            ("https://board:80", "https://board:80"),
+            ("http://192.168.1.5:9000", "http://192.168.1.5:9000"),
+            ("http://[2001:db8::7]:9000", "http://[2001:db8::7]:9000"),
+            ("http://[::1]", "http://[::1]"),
+        ] {
+            assert_eq!(parse_origin(text).as_deref(), Ok(kept));
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "board",
+            "board:9000",
+            "ftp://board",
+            "http://",
+            "http://:80",
+            "http://board/",
+            "http://board/class",
+            "http://board?x",
+            "http://board:",
+            "http://board:0",
+            "http://board:65536",
+            "http://board:+80",
+            "http://me@board",
+            "http://a b",
+            "http://学校",
+            "http://[::1",
+            "http://::1",
+            "http://[x]",
+            "http://[::1]9000",
+        ] {
+            let says = parse_origin(text).unwrap_err();
+            assert!(says.contains("an origin looks like") && says.starts_with(&quoted(text)), "{says}");
+        }
+    }
+
+    #[test]
+    fn a_level_is_one_of_six() {
+        assert_eq!(parse_level("off"), Ok(LevelFilter::Off));
+        assert_eq!(parse_level("trace"), Ok(LevelFilter::Trace));
+        assert_eq!(parse_level("loud").unwrap_err(), "\"loud\" is none of off, error, warn, info, debug, trace");
+    }
+
+    #[test]
+    fn keys_of_a_table_stand_together() {
+        let mut tables = tables();
+        let all = tables.len();
+        tables.sort_unstable();
+        tables.dedup();
+        assert_eq!(tables.len(), all);
+    }
+}

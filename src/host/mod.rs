@@ -1,0 +1,11 @@
+//! The machine it lives on: what the operator decided, and what the machine knows.
+//!
+//! Owns: arguments, the configuration file, the log, the machine's addresses and its clocks.
+//! Refuses to know: how anything travels (`net`), and what a room is beyond the settings of one.
+
+pub mod addresses;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod descriptors;
+pub mod logging;

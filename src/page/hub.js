@@ -1,0 +1,335 @@
+// One seat in one room of the hub, kept for as long as somebody wants it.
+//
+// Owns: the WebSocket, when to try again, the heartbeat, and the shape of what is sent.
+// Refuses to know: the page, its words, and what is done with what the hub says.
+//
+// There is always exactly one state, and at most one thing being waited for (`wait`):
+//   out         nobody wants to be in a room
+//   connecting  on the way: a connection, then the answer to the join
+//   joined      in the room
+//   waiting     not in the room; the next try is at `until`
+//   offline     the same, while the browser says that there is no network
+//   refused     the hub said no, and trying again is for a person to decide
+//   closed      the hub hung up in a way that trying again by itself would not mend
+
+/** The longest message that the hub takes, in bytes and whole. */
+export const MESSAGE_BYTES = 16384;
+
+// Fast enough that a restarted hub is not noticed, slow enough that a class of thirty that lost
+// it does not keep a small board from starting.
+const RETRY_FIRST_MS = 250;
+const RETRY_MOST_MS = 8000;
+// A hub that asks for patience (1013) is not asked again at once.
+const BUSY_FIRST_MS = 4000;
+// Left alone, a browser waits minutes for an access point that is gone.
+const ATTEMPT_MS = 10000;
+// How long a living hub may take to answer whether it is there.
+const ANSWER_MS = 5000;
+// The hub expects a sign of life every 120 s. Browsers slow the timers of a hidden page to one
+// a minute, which is still in time.
+const HEARTBEAT_MS = 30000;
+
+// Coming back after these by itself would be wrong: the hub threw this page out for what it did,
+// or the same person sits elsewhere now and the two would throw each other out forever.
+const FINAL_CLOSES = [1008, 4001];
+const CLOSE_BUSY = 1013;
+// A refusal that may be over in a moment: worth trying again where nobody is there to do it.
+const PASSING_CODES = ['room_full', 'hub_full', 'rate_limited'];
+// The one failure that has no code, and is known by its exact words.
+const DUPLICATE = '连接被拒,您已在其他页面或客户端加入该房间,请先将其退出!';
+
+/** How many bytes a text takes on the wire. */
+export function bytes(text) {
+  return new TextEncoder().encode(text).length;
+}
+
+/** Where the hub listens that served this page. */
+export function address() {
+  return (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws';
+}
+
+export class Hub {
+  /**
+   * `on` hears of everything:
+   * `state({name, until, why})`, where `why` is null or what led here:
+   *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
+   *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
+   * `joined(room, again)` for the answer to one's own join, `again` if nobody asked for it;
+   * `frame(body)` for everything else that went well; `failure(reply)` for what did not.
+   */
+  constructor(url, on) {
+    this.url = url;
+    this.on = on;
+    this.socket = null;
+    this.wanted = null; // {member, room} while somebody wants to be there
+    this.automatic = false; // whether the present try is our own idea
+    this.tries = 0;
+    this.refs = 0;
+    this.timer = 0;
+    this.state = { name: 'out', until: 0, why: null };
+
+    setInterval(() => this.beat(), HEARTBEAT_MS);
+    addEventListener('online', () => this.look());
+    addEventListener('offline', () => this.look());
+    document.addEventListener('visibilitychange', () => {
+      this.beat();
+      if (document.visibilityState === 'visible') {
+        this.look();
+      }
+    });
+  }
+
+  /** Takes a seat, and keeps it until `leave`. */
+  join(member, room) {
+    this.wanted = { member, room };
+    this.automatic = false;
+    this.tries = 0;
+    this.state.why = null;
+    this.attempt();
+  }
+
+  /** Tries again now: on the connection that was refused if it still stands, else on a new one. */
+  retry() {
+    if (!this.wanted || this.state.name === 'connecting' || this.state.name === 'joined') {
+      return;
+    }
+    if (this.state.name === 'refused' || this.state.name === 'closed') {
+      // A person asked, so a person gets the answer.
+      this.automatic = false;
+      this.state.why = null;
+    }
+    this.tries = 0;
+    this.attempt();
+  }
+
+  /** Gives the seat up. */
+  leave() {
+    if (this.state.name === 'joined') {
+      this.send({ msgType: 3, textData: { dataType: 2, data: { roomNumber: this.wanted.room } } });
+    }
+    this.wanted = null;
+    this.rest();
+    this.drop(); // what was sent goes out first
+    this.become('out');
+  }
+
+  /**
+   * Says something to the room: `{ref}` by which the hub's echo can be told, or why it was not
+   * sent: `{tooLong: bytes}`, or `{away: true}`.
+   */
+  say(content) {
+    const ref = this.nextRef();
+    const request = {
+      msgType: 3,
+      textData: { dataType: 3, data: { roomNumber: this.wanted ? this.wanted.room : '', content } },
+      extendFields: { ref },
+    };
+    const size = bytes(JSON.stringify(request));
+    if (size > MESSAGE_BYTES) {
+      return { tooLong: size };
+    }
+    if (this.state.name !== 'joined' || !this.send(request)) {
+      return { away: true };
+    }
+    return { ref };
+  }
+
+  // ---- The way in ----
+
+  attempt() {
+    this.become('connecting', 0, this.state.why);
+    this.wait(ATTEMPT_MS, () => this.broken(null));
+    if (this.socket && this.socket.readyState === WebSocket.OPEN) {
+      this.ask();
+      return;
+    }
+    this.drop();
+    let opened = false;
+    const socket = new WebSocket(this.url);
+    this.socket = socket;
+    socket.onopen = () => {
+      opened = true;
+      this.ask();
+    };
+    socket.onmessage = event => this.heard(event.data);
+    socket.onclose = event => {
+      this.socket = null;
+      this.broken(opened ? event.code : null);
+    };
+  }
+
+  ask() {
+    this.send({
+      msgType: 2,
+      textData: { dataType: 1, data: { from: this.wanted.member, roomNumber: this.wanted.room } },
+      extendFields: { ref: this.nextRef() },
+    });
+  }
+
+  // The connection is gone, or as good as gone. `code` is null if it never stood.
+  broken(code) {
+    this.drop();
+    switch (this.state.name) {
+      case 'connecting':
+      case 'joined':
+        break;
+      case 'waiting':
+      case 'offline':
+        // The next try is settled already. It was to be on this connection, and will be on another.
+        if (FINAL_CLOSES.includes(code)) {
+          break;
+        }
+        return;
+      default:
+        // Refused: the hub hangs up on who never sits down. The words of the refusal matter more.
+        return;
+    }
+    if (FINAL_CLOSES.includes(code)) {
+      this.rest();
+      this.become('closed', 0, { close: code });
+    } else {
+      // That the hub can't be reached again yet says less than why it was lost.
+      const why = this.state.why;
+      const known = code === null && why && why.close !== undefined;
+      this.later(known ? why : { close: code }, code === CLOSE_BUSY ? BUSY_FIRST_MS : RETRY_FIRST_MS);
+    }
+  }
+
+  later(why, first) {
+    // From half of it to all of it, so that a class does not come back in one instant.
+    const most = Math.min(first * Math.pow(2, this.tries), RETRY_MOST_MS);
+    const delay = most * (0.5 + Math.random() / 2);
+    this.tries += 1;
+    this.wait(delay, () => this.attempt());
+    // The browser's word on the network decides what is shown and nothing else: a hub on this very
+    // device, or on a network that the browser thinks little of, is there all the same.
+    this.become(navigator.onLine === false ? 'offline' : 'waiting', performance.now() + delay, why);
+  }
+
+  // Something changed outside (the network, or somebody looks at the page again).
+  look() {
+    if (this.state.name === 'waiting' || this.state.name === 'offline') {
+      if (navigator.onLine === false) {
+        this.become('offline', this.state.until, this.state.why);
+      } else {
+        this.attempt();
+      }
+    } else if (this.state.name === 'joined') {
+      // A connection that died while the device slept looks alive for minutes, since the hub never
+      // answers a heartbeat. It does answer a second join, by refusing it, and that changes nothing.
+      this.ask();
+      this.wait(ANSWER_MS, () => this.broken(1006));
+    }
+  }
+
+  // ---- What is heard ----
+
+  heard(data) {
+    let reply = null;
+    try {
+      reply = JSON.parse(data);
+    } catch (error) {
+      return; // not the hub's language
+    }
+    if (reply === null || typeof reply !== 'object') {
+      return;
+    }
+    if (this.state.name === 'joined') {
+      this.rest(); // whatever it was, it answers whether the hub is there
+    }
+    if (reply.status === 1) {
+      this.granted(reply.resultBody || {});
+    } else {
+      this.refused(reply);
+    }
+  }
+
+  granted(body) {
+    const text = body.textData || {};
+    const room = text.data || {};
+    if (this.state.name !== 'connecting' && this.state.name !== 'joined') {
+      return;
+    }
+    // Only the answer to one's own join comes with the members.
+    if (text.dataType === 1 && Array.isArray(room.members)) {
+      const again = this.automatic;
+      this.rest();
+      this.automatic = true;
+      this.tries = 0;
+      this.become('joined');
+      this.on.joined(room, again);
+      return;
+    }
+    if (this.state.name === 'connecting') {
+      return;
+    }
+    if (text.dataType === 2 && room.newLeaveMember && room.newLeaveMember.id === this.wanted.member.id) {
+      this.rest();
+      this.drop();
+      this.become('closed', 0, { removed: true });
+      return;
+    }
+    this.on.frame(body);
+  }
+
+  refused(reply) {
+    const duplicate = reply.msg === DUPLICATE && !reply.code;
+    if (this.state.name === 'connecting') {
+      const why = { msg: String(reply.msg), code: reply.code || null, duplicate, held: false };
+      if (this.automatic && (duplicate || PASSING_CODES.includes(reply.code))) {
+        // The hub is asking the connection that broke whether it still lives; it soon won't.
+        why.held = duplicate;
+        this.later(why, RETRY_FIRST_MS);
+      } else {
+        this.rest();
+        this.become('refused', 0, why);
+      }
+    } else if (this.state.name === 'joined' && !duplicate) {
+      this.on.failure(reply);
+    }
+  }
+
+  // ---- Tools ----
+
+  beat() {
+    if (this.state.name !== 'out') {
+      this.send({ msgType: 1 });
+    }
+  }
+
+  send(request) {
+    if (!this.socket || this.socket.readyState !== WebSocket.OPEN) {
+      return false;
+    }
+    this.socket.send(JSON.stringify(request));
+    return true;
+  }
+
+  drop() {
+    const socket = this.socket;
+    this.socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+  }
+
+  wait(ms, then) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(then, ms);
+  }
+
+  rest() {
+    clearTimeout(this.timer);
+  }
+
+  become(name, until, why) {
+    this.state = { name, until: until || 0, why: why || null };
+    this.on.state(this.state);
+  }
+
+  nextRef() {
+    this.refs += 1;
+    return 'r' + this.refs;
+  }
+}

@@ -1,0 +1,123 @@
+// Every word that the page says by itself, in Chinese and in English.
+//
+// Owns: the texts, which language is spoken, and saying a text again when the language changes.
+// Refuses to know: when something is said. What the hub says (its `msg`) is shown as it came and
+// is not translated here: the page would have to guess, and the hub knows better.
+
+const LANGUAGES = ['zh', 'en'];
+
+// Each text stands beside its translation, so that neither is forgotten when the other changes.
+// The words for a place in the room are chosen for pupils: nobody here needs to know "WebSocket".
+const WORDS = {
+  classroom: ['课堂', 'Classroom'],
+  other_language: ['English', '中文'],
+  name: ['姓名', 'Your name'],
+  room: ['房间号', 'Room'],
+  join: ['加入', 'Join'],
+  leave: ['离开', 'Leave'],
+  send: ['发送', 'Send'],
+  message: ['消息', 'Message'],
+  message_hint: ['说点什么…', 'Say something…'],
+  talk: ['聊天', 'Talk'],
+  here: ['在场', 'Here'],
+  you: ['（我）', '(you)'],
+  try_again: ['再试一次', 'Try again'],
+  try_now: ['立即重试', 'Try now'],
+  stop_trying: ['取消', 'Cancel'],
+
+  state_out: ['未加入房间', 'Not in a room'],
+  state_connecting: ['正在连接…', 'Connecting…'],
+  state_joined: ['已在房间中', 'In the room'],
+  state_waiting: ['正在重新连接', 'Reconnecting'],
+  state_refused: ['加入被拒', 'Refused'],
+  state_offline: ['本机没有网络', 'Offline'],
+  state_closed: ['已断开', 'Disconnected'],
+  countdown: ['（{n} 秒后）', 'in {n} s'],
+
+  joined: ['加入了房间', 'joined'],
+  left: ['离开了房间', 'left'],
+  left_closed: ['关闭了页面', 'closed the page'],
+  left_lost: ['断线了', 'lost the connection'],
+  left_heartbeat: ['太久没有回应，已断开', 'stopped answering'],
+  left_slow: ['网络太慢，跟不上', 'was too slow to keep up'],
+  left_removed: ['被移出了房间', 'was removed'],
+  entered: ['您已加入房间', 'You are in the room'],
+  returned: ['您回来了。断线期间的聊天没有显示在这里。', 'You are back. What was said while you were away is not shown here.'],
+
+  coming_back: ['本页面会自动重试。', 'This page keeps trying by itself.'],
+  closed_lost: ['与服务器的连接断开了。', 'The connection to the hub was lost.'],
+  closed_unreachable: ['连不上服务器。', 'The hub could not be reached.'],
+  closed_offline: ['本机断开了网络。', 'This device lost its network.'],
+  closed_1001: ['服务器停止了，或重新启动了。', 'The hub was stopped or restarted.'],
+  closed_1008: ['服务器断开了本页面：发得太多太快、多次被拒，或太久没有加入房间。', 'The hub sent this page away: far too many messages, too many refusals, or too long without a room.'],
+  closed_1013: ['服务器太忙，断开了本页面。', 'The hub was too busy and hung up.'],
+  closed_4000: ['服务器太久没有收到本页面的消息，断开了连接。', 'The hub had not heard from this page for too long and hung up.'],
+  closed_4001: ['您的座位已在另一个页面或客户端中使用，本页面已退出房间。', 'Your seat was taken over by another page or app, so this page is no longer in the room.'],
+  closed_4002: ['本机的网络太慢，跟不上房间里的消息，服务器断开了连接。', 'This device was too slow for all that is said in the room, and the hub hung up.'],
+  closed_other: ['服务器断开了连接（代码 {code}）。', 'The hub hung up (code {code}).'],
+  closed_removed: ['您被移出了房间。', 'You were removed from the room.'],
+  duplicate: ['若这是复制出来的标签页，请用原来的那一个。', 'You are already in this room in another page or app: leave it there first, then try again. A copied tab counts as another page.'],
+  duplicate_held: ['服务器还为您断线前的连接留着座位。', 'The hub still keeps your seat for the connection that broke.'],
+
+  name_missing: ['请填写姓名。', 'Please enter your name.'],
+  room_missing: ['请填写房间号。', 'Please enter a room.'],
+  name_long: ['姓名太长：现有 {n} 字节，最多 {most} 字节（{han} 个汉字或 {most} 个英文字母）。', 'This name is too long: {n} bytes, and {most} is the most ({most} plain letters, or {han} Chinese characters).'],
+  room_long: ['房间号太长：现有 {n} 字节，最多 {most} 字节（{han} 个汉字或 {most} 个英文字母）。', 'This room is too long: {n} bytes, and {most} is the most ({most} plain letters, or {han} Chinese characters).'],
+  text_long: ['消息太长：共 {n} 字节，一条最多 {most} 字节。请分成几条发送。', 'This message is too long: {n} bytes in all, and {most} is the most. Please send it in parts.'],
+  text_away: ['现在没有连上房间。文字留在这里，连上后再发送。', 'Not in the room just now. Your text stays here until you are back.'],
+  text_unsure: ['连接断开时这段文字还没有得到确认，可能没有送达，已放回输入框。', 'The connection broke before this was confirmed. It may not have arrived, so it is back in the box.'],
+};
+
+let spoken = 0;
+
+// What an element says, where that has parts to fill in. Without an entry it is its data-say alone.
+const parts = new WeakMap();
+
+/** The language now spoken, as an element's `lang` would have it. */
+export function language() {
+  return LANGUAGES[spoken];
+}
+
+/** Speaks `wanted` from now on, or the nearest there is, everywhere on the page. */
+export function speak(wanted) {
+  spoken = /^zh\b/i.test(wanted || '') ? 0 : 1;
+  document.documentElement.lang = spoken === 0 ? 'zh-CN' : 'en';
+  for (const element of document.querySelectorAll('[data-say]')) {
+    element.textContent = text(element.dataset.say, parts.get(element));
+  }
+  for (const element of document.querySelectorAll('[data-label]')) {
+    element.setAttribute('aria-label', text(element.dataset.label));
+  }
+}
+
+/** The other language: what the switch changes to. */
+export function otherLanguage() {
+  return LANGUAGES[1 - spoken];
+}
+
+/** Whether there is such a text. */
+export function known(key) {
+  return Object.prototype.hasOwnProperty.call(WORDS, key);
+}
+
+/** The text for `key` with its `{…}` filled in. */
+export function text(key, filling) {
+  return WORDS[key][spoken].replace(/\{(\w+)\}/g, (whole, part) => String((filling || {})[part]));
+}
+
+/** Lets `element` say the text, now and in whatever language comes; `null` silences it. */
+export function say(element, key, filling) {
+  if (key === null) {
+    parts.delete(element);
+    element.removeAttribute('data-say');
+    element.textContent = '';
+    return;
+  }
+  element.dataset.say = key;
+  parts.set(element, filling);
+  const words = text(key, filling);
+  // Writing the same words again would have a screen reader read them again.
+  if (element.textContent !== words) {
+    element.textContent = words;
+  }
+}
