@@ -1,0 +1,30 @@
+//! The hub of a classroom, as a library. The binary beside it only reads its arguments.
+//!
+//! A house of floors; each imports only from those above it in this list:
+//!
+//! | floor | what it is |
+//! |---|---|
+//! | [`limits`] | every size and period, a reason each, and the sum of memory they allow |
+//! | [`base`] | small pure tools: the time as a value, fixed slabs, the timer wheel, token buckets |
+//! | [`wire`] | what is said: requests, replies, frames, close reasons |
+//! | [`hub`] | what it means: rooms, seats, the room log. No socket, no clock, no logging |
+//! | [`page`] | the classroom page, embedded |
+//! | [`host`] | the machine it lives on: arguments, configuration, clocks, addresses, the log |
+//! | [`net`] | how it travels: one connection, HTTP to the upgrade, the turn, the poll loop |
+//!
+//! **The heart** is one log per room and one cursor per seat. A room's broadcasts are wire bytes, encoded once and appended to one buffer;
+//! a seat is an offset in it. At the end of a turn each seat of a changed room is offered what lies between its cursor and the end: one write
+//! per member and turn, however many frames came, with no copy and no queue per member. A slow reader's cursor lags; when its bytes have to be
+//! let go, it is too slow and is closed, so that a room's memory does not depend on how many of its members are slow.
+//!
+//! **A turn** begins when the poll returns and uses one reading of the clocks. The one thread accepts, reads each ready connection once, lets the
+//! hub do what each message means, lets deadlines expire, and ends by closing whoever is to go and flushing whatever changed
+//! ([`net::exchange::Exchange`]). The hub never sees a connection: its effects are calls on an [`hub::Outlet`], in the order of the wire.
+
+pub mod base;
+pub mod host;
+pub mod hub;
+pub mod limits;
+pub mod net;
+pub mod page;
+pub mod wire;

@@ -1,0 +1,95 @@
+//! The `classhub` command: arguments in, exit code out.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use classhub::host::cli::{self, Command};
+use classhub::host::config::Config;
+use classhub::host::{addresses, descriptors, logging};
+use classhub::net::exchange;
+use classhub::net::{BindError, Server};
+use log::{info, warn};
+
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            say(&format!("classhub: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let done = match command {
+        Command::Help => print(cli::HELP),
+        Command::Version => print(concat!("classhub ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Check(options) => options.load().map_err(Into::into).and_then(|config| check(&config)),
+        Command::Serve(options) => options.load().map_err(Into::into).and_then(serve),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("classhub: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+fn check(config: &Config) -> Done {
+    for warning in &config.warnings {
+        say(&format!("classhub: {warning}"));
+    }
+    print(&config.report().to_string())
+}
+
+fn serve(config: Config) -> Done {
+    logging::start(config.log);
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
+        warn!("{missing}");
+    }
+    let options = exchange::Options {
+        connections: config.connections,
+        connections_per_ip: config.connections_per_ip,
+        message_bytes: config.message_bytes,
+        reply_bytes: config.reply_bytes,
+        allowed_origins: config.allowed_origins.clone(),
+    };
+    let server = bind(&config, options)?;
+    let bound = server.addresses();
+    // For whoever started it, whatever the log's level: these are the addresses to open.
+    for url in addresses::urls(&bound) {
+        say(&format!("listening on {url}"));
+    }
+    server.run()?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Listens where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
+fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError> {
+    let bound = Server::bind(&config.listen, options.clone(), config.hub.clone());
+    match bound {
+        Err(BindError { error, .. }) if config.listen_is_default() && error.kind() != std::io::ErrorKind::AddrInUse => {
+            let port = config.listen.first().map_or(0, SocketAddr::port);
+            Server::bind(&[(Ipv4Addr::UNSPECIFIED, port).into()], options, config.hub.clone())
+        }
+        bound => bound,
+    }
+}
+
+/// To standard output, which may be gone: that is an error, and no panic.
+fn print(text: &str) -> Done {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// To standard error, which may be gone: then nobody wants to know.
+fn say(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,420 @@
+//! One connection, over anything that reads and writes without blocking.
+//!
+//! Owns: the socket, how far the connection has come (request head, WebSocket, closing), its own queue, and whether it is blocked.
+//! Refuses to know: rooms, routes, deadlines and polls. An echo server needs nothing more: see `examples/echo.rs`.
+//!
+//! The library (tungstenite) reads and checks every frame and makes pongs and close frames, but it never sees the socket: it is fed from
+//! memory, one frame at a time, so that its buffer holds one frame at most and every frame, fragments too, is counted; what it would send
+//! goes to the connection's own queue.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use tungstenite::protocol::frame::CloseFrame;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Bytes, Error, Message, Utf8Bytes};
+
+use super::queue::Queue;
+use super::stream::Stream;
+use crate::limits;
+use crate::wire::CloseReason;
+use crate::wire::frame::Meter;
+
+/// A connection.
+pub struct Conn<S> {
+    stream: S,
+    stage: Stage,
+    queue: Queue,
+    flow: Flow,
+}
+
+enum Stage {
+    /// A request head is coming, and so much of it is here.
+    Head(Vec<u8>),
+    /// The two sides speak WebSocket.
+    Open(Box<Open>),
+    /// The last word is said: what is queued goes out, then the write side ends; what comes is thrown away.
+    Closing { shut_down: bool },
+}
+
+struct Open {
+    context: WebSocketContext,
+    meter: Meter,
+    /// Bytes of the frame in progress.
+    frame_bytes: u32,
+    /// A message has begun and waits for more fragments.
+    fragmented: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// The socket took all that it was given.
+    Free,
+    /// It did not, and did not say since that it can take more.
+    Blocked,
+    /// It is gone.
+    Broken,
+}
+
+/// What one read of the socket brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end: the peer will send no more, or the socket is broken.
+    End,
+}
+
+/// What came of the bytes of a request head.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Head {
+    /// More must come.
+    Incomplete,
+    /// This is all of it, blank line included.
+    Complete(Vec<u8>),
+    /// It is longer than [`limits::HEAD_BYTES`].
+    TooLong,
+}
+
+/// A frame that came.
+#[derive(Debug)]
+pub struct Received {
+    /// What it takes on the wire, header included.
+    pub frame_bytes: u32,
+    /// What it was.
+    pub what: What,
+}
+
+/// What a frame was.
+#[derive(Debug)]
+pub enum What {
+    /// It completed a text message.
+    Text(Utf8Bytes),
+    /// It completed a binary message.
+    Binary(Bytes),
+    /// A part of a message, and not its last.
+    Fragment,
+    /// A ping, to be answered with [`Conn::pong`]; of several the latest answer counts for all.
+    Ping(Bytes),
+    /// A pong.
+    Pong,
+    /// The client closes: [`Conn::answer_close`] is the answer. Its code, where it gave one.
+    Close(Option<u16>),
+    /// The client broke the protocol: [`Conn::close`] with this reason is the answer.
+    Fault(CloseReason),
+}
+
+impl<S: Stream> Conn<S> {
+    /// A connection whose client is about to send a request head.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Conn { stream, stage: Stage::Head(Vec::new()), queue: Queue::default(), flow: Flow::Free }
+    }
+
+    /// The stream, to register it somewhere.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    // ---- Reading --------------------------------------------------------------------------------
+
+    /// Reads the socket once, into a buffer that all connections may share.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Filled {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Filled::End,
+                Ok(count) => return Filled::Bytes(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Filled::Nothing,
+                Err(_) => {
+                    self.flow = Flow::Broken;
+                    return Filled::End;
+                }
+            }
+        }
+    }
+
+    /// Whether a request head is still to come.
+    #[must_use]
+    pub fn awaits_head(&self) -> bool {
+        matches!(self.stage, Stage::Head(_))
+    }
+
+    /// Takes what belongs to the request head from `input`.
+    pub fn head(&mut self, input: &mut &[u8]) -> Head {
+        let Stage::Head(head) = &mut self.stage else { return Head::Incomplete };
+        // Only what is new, and the last three bytes before it, can hold the end: a head that comes byte by byte costs no more than another.
+        let from = head.len().saturating_sub(3);
+        let before = head.len();
+        let room = limits::HEAD_BYTES - before;
+        head.extend_from_slice(&input[..input.len().min(room)]);
+        match end_of_head(&head[from..]) {
+            Some(length) => {
+                let length = from + length;
+                *input = &input[length - before..];
+                head.truncate(length);
+                Head::Complete(std::mem::take(head))
+            }
+            None if input.len() >= room => Head::TooLong,
+            None => {
+                *input = &[];
+                Head::Incomplete
+            }
+        }
+    }
+
+    /// The next frame in `input`, which is taken from it; `None` when there is no whole one left, and the rest was noted. After a
+    /// [`What::Close`] or [`What::Fault`], and in every other stage, there is none.
+    pub fn next(&mut self, input: &mut &[u8]) -> Option<Received> {
+        let Stage::Open(open) = &mut self.stage else { return None };
+        if input.is_empty() {
+            return None;
+        }
+        let (taken, frame_ends) = open.meter.advance(input);
+        let (frame, rest) = input.split_at(taken);
+        *input = rest;
+        open.frame_bytes = open.frame_bytes.saturating_add(taken as u32); // one read's worth
+        let what = match open.context.read(&mut Memory { input: frame, output: None }) {
+            Ok(Message::Text(text)) => What::Text(text),
+            Ok(Message::Binary(bytes)) => What::Binary(bytes),
+            Ok(Message::Ping(payload)) => What::Ping(payload),
+            Ok(Message::Pong(_)) => What::Pong,
+            Ok(Message::Close(frame)) => What::Close(frame.map(|frame| frame.code.into())),
+            Ok(Message::Frame(_)) => unreachable!("the library reads no raw frames"),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                if !frame_ends {
+                    return None;
+                }
+                What::Fragment
+            }
+            Err(error) => What::Fault(fault(&error)),
+        };
+        match what {
+            What::Fragment => open.fragmented = true,
+            What::Text(_) | What::Binary(_) => open.fragmented = false,
+            _ => {}
+        }
+        let frame_bytes = std::mem::take(&mut open.frame_bytes);
+        if frame_bytes as usize > 4 * limits::READ_BUFFER_BYTES && frame_ends && !open.fragmented {
+            // The library's buffer has grown with this frame, and would stay so. Between messages nothing else of it matters.
+            if let What::Text(_) | What::Binary(_) = what {
+                open.context = WebSocketContext::new(Role::Server, Some(*open.context.get_config()));
+            }
+        }
+        Some(Received { frame_bytes, what })
+    }
+
+    // ---- Changing stage -------------------------------------------------------------------------
+
+    /// Answers the request head with `response`, a 101: from now on the two sides speak WebSocket, in messages and frames of at most
+    /// `message_bytes`.
+    pub fn upgrade(&mut self, response: &[u8], message_bytes: usize) {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(limits::READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(message_bytes))
+            .max_frame_size(Some(message_bytes));
+        let context = WebSocketContext::new(Role::Server, Some(config));
+        self.queue.keep_part(response);
+        let meter = Meter::default();
+        self.stage = Stage::Open(Box::new(Open { context, meter, frame_bytes: 0, fragmented: false }));
+    }
+
+    /// Whether the two sides speak WebSocket.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// Answers the request head with `response`, and closes.
+    pub fn refuse(&mut self, response: &[u8]) {
+        self.queue.keep_part(response);
+        self.stage = Stage::Closing { shut_down: false };
+    }
+
+    /// Answers a ping. Frames of somebody else's that were sent in part must have been finished ([`Conn::is_between_frames`]).
+    pub fn pong(&mut self, payload: Bytes) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        let context = &mut open.context;
+        // Memory takes everything, so that the only failure is a connection that is closing anyway.
+        self.queue
+            .keep(|own| drop(context.write(&mut Memory { input: &[], output: Some(own) }, Message::Pong(payload))));
+    }
+
+    /// Answers the client's close frame with its own code (RFC 6455, section 5.5.1).
+    pub fn answer_close(&mut self) {
+        // Flushing writes the answer, and then reports the end of the connection.
+        self.say_last(|context, memory| context.flush(memory));
+    }
+
+    /// Sends a close frame, where the reason has a code, as the last that is sent.
+    pub fn close(&mut self, reason: CloseReason) {
+        let frame =
+            reason.code().map(|code| CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason.words()) });
+        self.say_last(|context, memory| context.close(memory, frame));
+    }
+
+    fn say_last(&mut self, say: impl FnOnce(&mut WebSocketContext, &mut Memory) -> tungstenite::Result<()>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Closing { shut_down: false });
+        if let Stage::Open(mut open) = stage {
+            self.queue.keep(|own| drop(say(&mut open.context, &mut Memory { input: &[], output: Some(own) })));
+        }
+    }
+
+    // ---- Writing --------------------------------------------------------------------------------
+
+    /// Appends whole frames to the own queue; [`Conn::flush`] sends them.
+    pub fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue.keep(write);
+    }
+
+    /// Puts the rest of a frame that [`Conn::offer`] took in part into the own queue, which is empty.
+    pub fn keep_rest(&mut self, rest: &[u8]) {
+        self.queue.keep_part(rest);
+    }
+
+    /// Bytes in the own queue.
+    #[must_use]
+    pub fn owed_bytes(&self) -> usize {
+        self.queue.unsent().len()
+    }
+
+    /// Bytes in the own queue beside the largest frame in it.
+    #[must_use]
+    pub fn owed_beside_largest(&self) -> usize {
+        self.queue.unsent_beside_largest()
+    }
+
+    /// Forgets what is in the own queue, but for the rest of a frame sent in part.
+    pub fn forget_owed(&mut self) {
+        self.queue.forget_whole_frames();
+    }
+
+    /// Whether nothing that somebody else offered can have been sent in part: the socket took all it was given, or what it did not take
+    /// has moved to the own queue.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.flow == Flow::Free || !self.queue.is_empty()
+    }
+
+    /// Whether the socket takes nothing for now (or ever).
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.flow != Flow::Free
+    }
+
+    /// Whether the socket is broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.flow == Flow::Broken
+    }
+
+    /// The socket says that it takes more.
+    pub fn unblock(&mut self) {
+        if self.flow == Flow::Blocked {
+            self.flow = Flow::Free;
+        }
+    }
+
+    /// Writes bytes of somebody else's, behind the own queue, until they are all taken or the socket would block. Says how many were taken.
+    pub fn offer(&mut self, bytes: &[u8]) -> usize {
+        if self.flow == Flow::Free && !self.queue.is_empty() {
+            self.flush();
+        }
+        self.write(bytes)
+    }
+
+    /// Writes what the own queue holds until it is empty or the socket would block. Once all is said and sent, ends the write side.
+    pub fn flush(&mut self) {
+        while self.flow == Flow::Free && !self.queue.is_empty() {
+            match self.stream.write(self.queue.unsent()) {
+                Ok(0) => self.flow = Flow::Broken,
+                Ok(count) => self.queue.advance(count),
+                Err(error) => self.note(&error),
+            }
+        }
+        if let Stage::Closing { shut_down: shut_down @ false } = &mut self.stage
+            && self.queue.is_empty()
+        {
+            *shut_down = true;
+            if self.stream.shutdown_write().is_err() {
+                self.flow = Flow::Broken;
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        // On after a part was taken: only a refusal makes the poll tell when there is room again.
+        while self.flow == Flow::Free && taken < bytes.len() {
+            match self.stream.write(&bytes[taken..]) {
+                Ok(0) => self.flow = Flow::Broken,
+                Ok(count) => taken += count,
+                Err(error) => self.note(&error),
+            }
+        }
+        taken
+    }
+
+    fn note(&mut self, error: &io::Error) {
+        match error.kind() {
+            ErrorKind::Interrupted => {}
+            ErrorKind::WouldBlock => self.flow = Flow::Blocked,
+            _ => self.flow = Flow::Broken,
+        }
+    }
+}
+
+/// The close code's reason for what the library found wrong.
+fn fault(error: &Error) -> CloseReason {
+    match error {
+        Error::Capacity(_) => CloseReason::TooBig,
+        Error::Utf8(_) => CloseReason::NotUtf8,
+        _ => CloseReason::Protocol,
+    }
+}
+
+/// How many bytes a head takes, blank line included; `None` where none is in sight. Lines may end without a carriage return, as the parser
+/// lets them.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(found) = bytes[from..].iter().position(|byte| *byte == b'\n') {
+        from += found + 1;
+        match &bytes[from..] {
+            [b'\n', ..] => return Some(from + 1),
+            [b'\r', b'\n', ..] => return Some(from + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The library's idea of a socket: what to read is here, what it writes goes to a queue or, where nobody asked for it, nowhere.
+struct Memory<'a> {
+    input: &'a [u8],
+    output: Option<&'a mut Vec<u8>>,
+}
+
+impl Read for Memory<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            // No more for now; 0 would be the end.
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
+impl Write for Memory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(output) = &mut self.output {
+            output.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,343 @@
+//! All connections.
+//!
+//! Owns: the table, the slots to spare for those who are turned away, what is owed in all, the deadlines of heads and closes, and who is to
+//! end in this turn. It is the hub's [`Outlet`]. Refuses to know: rooms, requests, polls.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::conn::Conn;
+use super::stream::Stream;
+use crate::base::{Full, Key, Now, Slots, Wheel};
+use crate::hub::Outlet;
+use crate::limits;
+use crate::wire::CloseReason;
+
+/// How much the connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub connections: u32,
+    /// 0 is no limit.
+    pub connections_per_ip: u32,
+    /// In one connection's own queue, beside one frame of any size.
+    pub queue_bytes: usize,
+    /// In all own queues together.
+    pub reply_bytes: usize,
+}
+
+pub(super) struct Connection<S> {
+    pub conn: Conn<S>,
+    pub address: IpAddr,
+    /// It is to end, or has had its last word: nothing more is read from it or written to it but what is queued.
+    pub ending: bool,
+    /// It lives in a slot to spare, to be turned away.
+    spare: bool,
+    /// It is on the list of those to be read.
+    ready: bool,
+    /// The peer has ended its side: the end will be read, sooner or later.
+    pub hung_up: bool,
+    /// It is on the list of those whose queue has not been offered to the socket.
+    owing: bool,
+}
+
+pub(super) struct Connections<S> {
+    bounds: Bounds,
+    table: Slots<Connection<S>>,
+    /// Those being turned away, the oldest first.
+    spares: VecDeque<Key>,
+    wheel: Wheel,
+    /// Those to be read: each once a turn.
+    ready: Vec<Key>,
+    owing: Vec<Key>,
+    /// Bytes in all own queues.
+    owed_bytes: usize,
+    /// Those to be ended before the turn is over, and why.
+    gone: Vec<(Key, CloseReason)>,
+}
+
+/// Why a connection got no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// Every place is taken.
+    Full,
+    /// Its address has as many as it may.
+    AddressFull,
+}
+
+impl<S: Stream> Connections<S> {
+    pub fn new(bounds: Bounds) -> Self {
+        let capacity = bounds.connections + limits::SPARE_CONNECTIONS;
+        Connections {
+            bounds,
+            table: Slots::new(capacity),
+            spares: VecDeque::with_capacity(limits::SPARE_CONNECTIONS as usize),
+            wheel: Wheel::new(capacity),
+            ready: Vec::new(),
+            owing: Vec::new(),
+            owed_bytes: 0,
+            gone: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    pub fn owed_bytes(&self) -> usize {
+        self.owed_bytes
+    }
+
+    pub fn keys(&self) -> Vec<Key> {
+        self.table.iter().map(|(key, _)| key).collect()
+    }
+
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        self.table.key_at(index)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Connection<S>> {
+        self.table.get_mut(key)
+    }
+
+    pub fn is_ending(&self, key: Key) -> bool {
+        self.table.get(key).is_none_or(|connection| connection.ending)
+    }
+
+    // ---- Coming ---------------------------------------------------------------------------------
+
+    /// Gives a newcomer a place, or one to spare where there is none, to be turned away from.
+    pub fn insert(&mut self, now: Now, stream: S, address: IpAddr) -> (Key, Result<(), TurnedAway>) {
+        let per_ip = self.bounds.connections_per_ip as usize;
+        let fits = if self.table.len() - self.spares.len() as u32 >= self.bounds.connections {
+            Err(TurnedAway::Full)
+        } else if per_ip > 0 && self.table.iter().filter(|(_, c)| c.address == address && !c.spare).count() >= per_ip {
+            Err(TurnedAway::AddressFull)
+        } else {
+            Ok(())
+        };
+        if fits.is_err() && self.spares.len() == limits::SPARE_CONNECTIONS as usize {
+            // The longest there has had time to read its answer.
+            if let Some(oldest) = self.spares.front().copied() {
+                self.remove(oldest);
+            }
+        }
+        let connection = Connection {
+            conn: Conn::new(stream),
+            address,
+            ending: false,
+            spare: fits.is_err(),
+            ready: false,
+            hung_up: false,
+            owing: false,
+        };
+        let key = match self.table.insert(connection) {
+            Ok(key) => key,
+            // Places and places to spare are counted apart above, and together make up the table.
+            Err(Full(_)) => unreachable!("a place was free"),
+        };
+        if fits.is_err() {
+            self.spares.push_back(key);
+        }
+        self.wheel.set(key.index, now.monotonic_ms + limits::HEAD_MS);
+        (key, fits)
+    }
+
+    // ---- Reading --------------------------------------------------------------------------------
+
+    /// Puts a connection on the list of those to be read, once. `hung_up`: the poll has seen the end behind what there is to read.
+    pub fn set_ready(&mut self, key: Key, hung_up: bool) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        connection.hung_up |= hung_up;
+        if !connection.ready {
+            connection.ready = true;
+            self.ready.push(key);
+        }
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Those to be read in this turn; whoever is put on the list from now on is read in the next.
+    pub fn take_ready(&mut self) -> Vec<Key> {
+        let ready = std::mem::take(&mut self.ready);
+        for key in &ready {
+            if let Some(connection) = self.table.get_mut(*key) {
+                connection.ready = false;
+            }
+        }
+        ready
+    }
+
+    /// The request head has come: its deadline is over.
+    pub fn head_is_complete(&mut self, key: Key) {
+        self.wheel.cancel(key.index);
+    }
+
+    // ---- Writing --------------------------------------------------------------------------------
+
+    /// Adds to a connection's queue, to be flushed before the next connection is read.
+    pub fn queue(&mut self, key: Key, add: impl FnOnce(&mut Conn<S>)) {
+        self.with_queue(key, add);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if connection.conn.is_blocked() {
+            // The socket was offered it, in effect, when it refused.
+            self.judge(key);
+        } else if !connection.owing {
+            connection.owing = true;
+            self.owing.push(key);
+        }
+    }
+
+    /// Changes a connection's queue, and keeps the sum of all.
+    fn with_queue(&mut self, key: Key, change: impl FnOnce(&mut Conn<S>)) {
+        if let Some(connection) = self.table.get_mut(key) {
+            let before = connection.conn.owed_bytes();
+            change(&mut connection.conn);
+            self.owed_bytes = self.owed_bytes - before + connection.conn.owed_bytes();
+        }
+    }
+
+    /// Offers a connection's own queue to its socket, and judges what is left.
+    pub fn flush(&mut self, key: Key) {
+        self.with_queue(key, Conn::flush);
+        self.judge(key);
+    }
+
+    /// Offers every own queue that was added to.
+    pub fn flush_owing(&mut self) {
+        while let Some(key) = self.owing.pop() {
+            if let Some(connection) = self.table.get_mut(key) {
+                connection.owing = false;
+                self.flush(key);
+            }
+        }
+    }
+
+    /// Ends a connection that is broken, or that has more waiting than it may, now that the socket was offered all of it.
+    fn judge(&mut self, key: Key) {
+        let Some(Connection { conn, ending, .. }) = self.table.get(key) else { return };
+        if conn.is_broken() {
+            self.close(key, CloseReason::Broken);
+        } else if !ending
+            && conn.owed_bytes() > self.bounds.queue_bytes
+            && conn.owed_beside_largest() > self.bounds.queue_bytes
+        {
+            self.close(key, CloseReason::TooSlow);
+        }
+    }
+
+    /// Where more is owed in all than may be, closes those who are owed most, until what the others are owed is within bounds.
+    pub fn judge_all(&mut self) {
+        let mut owed_bytes = self.owed_bytes;
+        while owed_bytes > self.bounds.reply_bytes {
+            let most = self.table.iter().filter(|(_, c)| !c.ending).max_by_key(|(_, c)| c.conn.owed_bytes());
+            let Some((key, connection)) = most.filter(|(_, c)| c.conn.owed_bytes() > 0) else { return };
+            owed_bytes -= connection.conn.owed_bytes();
+            self.close(key, CloseReason::Overload);
+        }
+    }
+
+    // ---- Going ----------------------------------------------------------------------------------
+
+    /// One that is to be ended now, and why.
+    pub fn pop_gone(&mut self) -> Option<(Key, CloseReason)> {
+        self.gone.pop()
+    }
+
+    /// Says the last word to a connection, of whose end the hub knows by now.
+    pub fn end(&mut self, now: Now, key: Key, reason: CloseReason) {
+        if reason == CloseReason::Broken {
+            return self.remove(key);
+        }
+        self.with_queue(key, |conn| match reason {
+            CloseReason::Client(_) => conn.answer_close(),
+            CloseReason::TooSlow | CloseReason::Overload => {
+                // What it could not read until now is not kept any longer: only so is the bound one.
+                conn.forget_owed();
+                conn.close(reason);
+            }
+            _ => conn.close(reason),
+        });
+        self.finish(now, key);
+    }
+
+    /// Answers a request head with anything but an upgrade.
+    pub fn refuse(&mut self, now: Now, key: Key, response: &[u8]) {
+        self.with_queue(key, |conn| conn.refuse(response));
+        self.finish(now, key);
+    }
+
+    /// Sends what is left to send; the peer has so long to read it and to hang up.
+    fn finish(&mut self, now: Now, key: Key) {
+        self.with_queue(key, Conn::flush);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        connection.ending = true;
+        if connection.conn.is_broken() {
+            self.remove(key);
+        } else {
+            self.wheel.set(key.index, now.monotonic_ms + limits::CLOSE_MS);
+        }
+    }
+
+    /// Takes a connection out of the table, which closes its socket.
+    pub fn remove(&mut self, key: Key) {
+        if let Some(connection) = self.table.remove(key) {
+            self.owed_bytes -= connection.conn.owed_bytes();
+            self.wheel.cancel(key.index);
+            if connection.spare {
+                self.spares.retain(|spare| *spare != key);
+            }
+        }
+    }
+
+    // ---- Deadlines ------------------------------------------------------------------------------
+
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.wheel.next_ms()
+    }
+
+    /// One whose time is up: for its request head, or for hanging up.
+    pub fn pop_expired(&mut self, now: Now) -> Option<Key> {
+        loop {
+            let index = self.wheel.pop(now.monotonic_ms)?;
+            if let Some(key) = self.table.key_at(index) {
+                return Some(key);
+            }
+        }
+    }
+}
+
+impl<S: Stream> Outlet for Connections<S> {
+    fn offer(&mut self, to: Key, bytes: &[u8]) -> usize {
+        let Some(Connection { conn, ending: false, .. }) = self.table.get_mut(to) else { return 0 };
+        // The usual way: neither blocked nor owed anything.
+        if conn.is_blocked() {
+            return 0;
+        }
+        let before = conn.owed_bytes();
+        let taken = conn.offer(bytes);
+        self.owed_bytes = self.owed_bytes - before + conn.owed_bytes();
+        if conn.is_broken() {
+            self.close(to, CloseReason::Broken);
+        }
+        taken
+    }
+
+    fn keep(&mut self, to: Key, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue(to, |conn| conn.keep(write));
+    }
+
+    fn keep_rest(&mut self, to: Key, rest: &[u8]) {
+        self.with_queue(to, |conn| conn.keep_rest(rest));
+    }
+
+    fn close(&mut self, who: Key, reason: CloseReason) {
+        if let Some(connection) = self.table.get_mut(who)
+            && !connection.ending
+        {
+            connection.ending = true;
+            self.gone.push((who, reason));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Where the hub and the connections meet: what happens in a turn, step by step.
+//!
+//! Owns: the order of things within a turn, and the buffer that every socket is read into. Refuses to know: polls, listeners, clocks; whoever
+//! drives it says which connection is ready and what time it is, so that a test can be the network.
+//!
+//! A turn is: [`Exchange::accept`], [`Exchange::set_readable`] and [`Exchange::write`] for each event, [`Exchange::read_ready`],
+//! [`Exchange::expire`], and last [`Exchange::finish`], which leaves nobody behind who is to go and nothing unsent that a socket would take.
+
+use std::net::IpAddr;
+
+use log::debug;
+
+use super::conn::{Filled, Head, What};
+use super::connections::{Bounds, Connections};
+use super::http::{self, Route};
+use super::stream::Stream;
+use crate::base::{Key, Now};
+use crate::hub::{Hub, Outlet, Part, Settings};
+use crate::limits;
+use crate::wire::CloseReason;
+
+pub use super::connections::TurnedAway;
+
+/// What the exchange is told at its start, beside the hub's own settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections at once.
+    pub connections: u32,
+    /// Connections at once from one address; 0 is no limit.
+    pub connections_per_ip: u32,
+    /// One message from a client.
+    pub message_bytes: u32,
+    /// Replies owed to all connections together.
+    pub reply_bytes: u32,
+    /// Origins that may open a connection beside the hub's own.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            connections: limits::CONNECTIONS.default,
+            connections_per_ip: limits::CONNECTIONS_PER_IP.default,
+            message_bytes: limits::MESSAGE_BYTES.default,
+            reply_bytes: limits::REPLY_BYTES.default,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// The hub and its connections.
+pub struct Exchange<S> {
+    hub: Hub,
+    connections: Connections<S>,
+    options: Options,
+    buffer: Box<[u8]>,
+}
+
+impl<S: Stream> Exchange<S> {
+    /// An exchange with nobody connected.
+    #[must_use]
+    pub fn new(options: Options, settings: Settings, now: Now) -> Self {
+        let bounds = Bounds {
+            connections: options.connections,
+            connections_per_ip: options.connections_per_ip,
+            queue_bytes: settings.room_log_bytes as usize,
+            reply_bytes: options.reply_bytes as usize,
+        };
+        Exchange {
+            hub: Hub::new(settings, options.connections + limits::SPARE_CONNECTIONS, now),
+            connections: Connections::new(bounds),
+            options,
+            buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
+        }
+    }
+
+    /// The hub, to look at.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Connections that there are, those being turned away or closed included.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.connections.len()
+    }
+
+    /// Whether nobody is connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.len() == 0
+    }
+
+    /// Bytes that wait in connections' own queues.
+    #[must_use]
+    pub fn owed_bytes(&self) -> usize {
+        self.connections.owed_bytes()
+    }
+
+    /// Whoever has this place in the table now; its index is the same for as long as it is connected.
+    #[must_use]
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        self.connections.key_at(index)
+    }
+
+    /// The stream of a connection, to register it somewhere.
+    pub fn stream_mut(&mut self, key: Key) -> Option<&mut S> {
+        self.connections.get_mut(key).map(|connection| connection.conn.stream_mut())
+    }
+
+    /// Somebody has connected. Where there is no place, they are told so (503) from one to spare, and sent away.
+    pub fn accept(&mut self, now: Now, stream: S, address: IpAddr) -> (Key, Result<(), TurnedAway>) {
+        let (key, fits) = self.connections.insert(now, stream, address);
+        if let Err(turned_away) = fits {
+            self.connections.refuse(now, key, &http::full(turned_away == TurnedAway::AddressFull));
+        }
+        (key, fits)
+    }
+
+    // ---- Reading --------------------------------------------------------------------------------
+
+    /// The poll says that there is something to read, or that the peer `hung_up`.
+    pub fn set_readable(&mut self, key: Key, hung_up: bool) {
+        self.connections.set_ready(key, hung_up);
+    }
+
+    /// Whether somebody has more to read than one turn takes: the next turn must not wait.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.connections.has_ready()
+    }
+
+    /// Reads each connection that is ready once, and does what is asked there.
+    pub fn read_ready(&mut self, now: Now) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for key in self.connections.take_ready() {
+            self.read(now, key, &mut buffer);
+        }
+        self.buffer = buffer;
+    }
+
+    fn read(&mut self, now: Now, key: Key, buffer: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.conn.fill(buffer) {
+            Filled::Nothing => {}
+            Filled::End if connection.conn.is_open() => self.connections.close(key, CloseReason::Broken),
+            Filled::End => self.connections.remove(key),
+            Filled::Bytes(count) => {
+                // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
+                if count == buffer.len() || connection.hung_up {
+                    self.connections.set_ready(key, false);
+                }
+                self.take(now, key, &buffer[..count]);
+                // Replies go out before the next connection is read: a class that joins in one turn is owed one roster at a time.
+                self.connections.flush_owing();
+            }
+        }
+    }
+
+    fn take(&mut self, now: Now, key: Key, mut input: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.ending {
+            return;
+        }
+        if connection.conn.awaits_head() {
+            match connection.conn.head(&mut input) {
+                Head::Incomplete => return,
+                Head::TooLong => return self.connections.refuse(now, key, &http::head_too_long()),
+                Head::Complete(head) => match http::route(&head, &self.options.allowed_origins) {
+                    Route::Respond(response) => return self.connections.refuse(now, key, &response),
+                    Route::Upgrade(response) => {
+                        let message_bytes = self.options.message_bytes as usize;
+                        self.connections.head_is_complete(key);
+                        self.connections.queue(key, |conn| conn.upgrade(&response, message_bytes));
+                        self.hub.connect(now, key);
+                    }
+                },
+            }
+        }
+        let mut late_ping = None;
+        while !self.connections.is_ending(key)
+            && let Some(connection) = self.connections.get_mut(key)
+            && let Some(received) = connection.conn.next(&mut input)
+        {
+            let part = match received.what {
+                What::Text(_) | What::Binary(_) => Part::Last,
+                What::Fragment => Part::Fragment,
+                _ => Part::Control,
+            };
+            let within_rate = self.hub.frame(now, key, received.frame_bytes, part);
+            match received.what {
+                What::Text(text) => self.hub.message(now, key, &text, within_rate, &mut self.connections),
+                What::Binary(_) => self.connections.close(key, CloseReason::Unsupported),
+                What::Ping(payload) if within_rate => self.pong(key, payload),
+                // Of pings over the rate the latest is answered (RFC 6455, section 5.5.3, allows it of all).
+                What::Ping(payload) => late_ping = Some(payload),
+                What::Pong | What::Fragment => {}
+                What::Close(code) => self.connections.close(key, CloseReason::Client(code)),
+                What::Fault(reason) => self.connections.close(key, reason),
+            }
+        }
+        if let Some(payload) = late_ping
+            && !self.connections.is_ending(key)
+        {
+            self.pong(key, payload);
+        }
+    }
+
+    fn pong(&mut self, key: Key, payload: tungstenite::Bytes) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.conn.is_between_frames() {
+            self.hub.keep_rests(key, &mut self.connections);
+        }
+        self.connections.queue(key, |conn| conn.pong(payload));
+    }
+
+    // ---- Writing --------------------------------------------------------------------------------
+
+    /// The poll says that the socket takes more: gives it what it is owed, its own queue first.
+    pub fn write(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.conn.unblock();
+        self.connections.flush(key);
+        if !self.connections.is_ending(key)
+            && let Some(connection) = self.connections.get_mut(key)
+            && !connection.conn.is_blocked()
+        {
+            self.hub.catch_up(key, &mut self.connections);
+        }
+    }
+
+    // ---- Deadlines and ends ---------------------------------------------------------------------
+
+    /// When the next deadline is due, in monotonic milliseconds; `None` where there is none.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        [self.hub.next_deadline_ms(), self.connections.next_deadline_ms()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Now) {
+        while let Some(key) = self.connections.pop_expired(now) {
+            match self.connections.get_mut(key) {
+                Some(connection) if connection.conn.awaits_head() => {
+                    self.connections.refuse(now, key, &http::head_too_late());
+                }
+                _ => self.connections.remove(key),
+            }
+        }
+        self.hub.expire(now, &mut self.connections);
+    }
+
+    /// Ends the turn: closes everyone who is to go, then flushes the rooms where something was said, until there is neither.
+    pub fn finish(&mut self, now: Now) {
+        loop {
+            self.connections.flush_owing();
+            self.connections.judge_all();
+            if let Some((key, reason)) = self.connections.pop_gone() {
+                debug!("connection {} closed: {}", key.index, reason.words());
+                self.hub.depart(now, key, reason, &mut self.connections);
+                self.connections.end(now, key, reason);
+            } else if self.hub.has_changes() {
+                self.hub.flush(&mut self.connections);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// The hub stops: gives everyone what they are owed, and says goodbye (1001). Each has [`limits::CLOSE_MS`] to hang up.
+    pub fn stop(&mut self, now: Now) {
+        self.finish(now);
+        for key in self.connections.keys() {
+            if self.connections.is_ending(key) {
+                continue;
+            }
+            match self.connections.get_mut(key) {
+                Some(connection) if connection.conn.is_open() => {
+                    self.hub.settle(key, &mut self.connections);
+                    self.connections.close(key, CloseReason::Stopping);
+                }
+                _ => self.connections.remove(key),
+            }
+        }
+        self.finish(now);
+    }
+}

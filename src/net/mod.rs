@@ -1,0 +1,12 @@
+//! How it travels: sockets, HTTP as far as the upgrade, WebSocket, and the turn in which all of it happens.
+
+pub mod conn;
+mod connections;
+pub mod exchange;
+pub mod http;
+mod queue;
+mod server;
+mod stream;
+
+pub use server::{BindError, Server};
+pub use stream::Stream;

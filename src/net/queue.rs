@@ -1,0 +1,135 @@
+//! What belongs to one connection alone and was not sent yet.
+//!
+//! Owns: the bytes (replies, the close frame, an HTTP response, and room frames that had to go before them), and where in them
+//! frames begin and end. Refuses to know: sockets, and what a frame says. Empty, as it nearly always is, it holds no memory.
+
+use crate::wire::frame;
+
+/// A connection's own queue.
+#[derive(Default)]
+pub struct Queue {
+    bytes: Vec<u8>,
+    /// How many of `bytes` were sent.
+    sent: usize,
+    /// Where the frame that was sent in part ends; at or before `sent` where nothing is in the middle.
+    frame_end: usize,
+}
+
+impl Queue {
+    /// Bytes that were not sent yet.
+    #[must_use]
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Whether all was sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Lets `write` append whole frames.
+    pub fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+    }
+
+    /// Puts bytes that are not whole frames into the empty queue: the rest of a frame, or an HTTP response.
+    pub fn keep_part(&mut self, part: &[u8]) {
+        debug_assert!(self.is_empty(), "a part stands before all frames");
+        self.bytes.extend_from_slice(part);
+        self.frame_end = self.bytes.len();
+    }
+
+    /// Notes that `count` more bytes were sent.
+    pub fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.bytes.len() {
+            *self = Queue::default();
+            return;
+        }
+        while self.frame_end < self.sent {
+            self.frame_end += frame::length(&self.bytes[self.frame_end..]);
+        }
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.frame_end -= self.sent;
+            self.sent = 0;
+        }
+    }
+
+    /// Bytes beside one frame of any size: a full room's roster may be larger than the limit, and must be able to wait.
+    #[must_use]
+    pub fn unsent_beside_largest(&self) -> usize {
+        let mut largest = self.frame_end.saturating_sub(self.sent);
+        let mut at = self.frame_end.max(self.sent);
+        while at < self.bytes.len() {
+            let length = frame::length(&self.bytes[at..]);
+            largest = largest.max(length);
+            at += length;
+        }
+        self.unsent().len() - largest
+    }
+
+    /// Forgets all but the rest of the frame that was sent in part.
+    pub fn forget_whole_frames(&mut self) {
+        if self.frame_end > self.sent {
+            self.bytes.truncate(self.frame_end);
+            self.bytes.shrink_to_fit();
+        } else {
+            *self = Queue::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue_of(payloads: &[usize]) -> Queue {
+        let mut queue = Queue::default();
+        for payload in payloads {
+            queue.keep(|out| frame::append(out, frame::TEXT, |out| out.resize(out.len() + payload, b'x')));
+        }
+        queue
+    }
+
+    #[test]
+    fn holds_no_memory_when_all_is_sent() {
+        let mut queue = queue_of(&[300, 300]);
+        queue.advance(100);
+        assert_eq!(queue.unsent().len(), 508);
+        queue.advance(508);
+        assert!(queue.is_empty());
+        assert_eq!(queue.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn counts_what_stands_beside_the_largest_frame() {
+        let mut queue = queue_of(&[300, 70_000, 200]);
+        assert_eq!(queue.unsent_beside_largest(), 304 + 204);
+        queue.advance(304 + 60_000);
+        assert_eq!(queue.unsent_beside_largest(), 204);
+        assert_eq!(queue_of(&[]).unsent_beside_largest(), 0);
+    }
+
+    #[test]
+    fn forgets_to_the_end_of_the_frame_in_progress() {
+        for sent in 0..=608 {
+            let mut queue = queue_of(&[300, 300, 126]);
+            queue.advance(sent);
+            queue.forget_whole_frames();
+            let rest = if sent % 304 == 0 { 0 } else { 304 - sent % 304 };
+            assert_eq!(queue.unsent().len(), rest, "after {sent}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_finished_before_anything_is_forgotten() {
+        let mut queue = Queue::default();
+        queue.keep_part(b"rest of a frame");
+        queue.keep(|out| frame::append(out, frame::TEXT, |out| out.extend_from_slice(b"whole")));
+        // Not sent at all as yet, and still in the middle of a frame for the peer.
+        queue.forget_whole_frames();
+        assert_eq!(queue.unsent(), b"rest of a frame");
+    }
+}

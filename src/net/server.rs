@@ -1,0 +1,276 @@
+//! The poll loop.
+//!
+//! Owns: listeners, the poll, signals, and the loop of turns around an [`Exchange`]. Refuses to know: what is said, and to whom.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use log::{info, warn};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::exchange::{Exchange, Options, TurnedAway};
+use super::http;
+use crate::base::Now;
+use crate::host::clock::Clock;
+use crate::hub::Settings;
+use crate::limits;
+
+/// SIGINT and SIGTERM, as every Unix numbers them.
+const STOP_SIGNALS: [i32; 2] = [2, 15];
+
+/// Tokens below are connections, by their place in the table.
+const SIGNALS: Token = Token(usize::MAX - 1);
+const FIRST_LISTENER: usize = usize::MAX - 64;
+const LISTENERS_MAX: usize = 62;
+
+/// A hub with its sockets.
+pub struct Server {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    signals: Signals,
+    clock: Clock,
+    exchange: Exchange<TcpStream>,
+    /// Given up for a moment when there are no descriptors left, to tell whoever knocks.
+    spare: Option<File>,
+    /// So that a full hub is one line in the log, and not one for each who knocks.
+    full_since: Option<Full>,
+}
+
+struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    /// There may be more to accept; the poll tells only of what comes anew.
+    ready: bool,
+}
+
+struct Full {
+    since: Now,
+    turned_away: u64,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address; none where it is the poll itself that failed.
+    pub address: Option<SocketAddr>,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = &self.error;
+        match self.address {
+            Some(address) if error.kind() == ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another program does already (is a hub running?)")
+            }
+            Some(address) if error.kind() == ErrorKind::PermissionDenied => {
+                write!(f, "cannot listen on {address}: ports below 1024 need a permission this user does not have")
+            }
+            Some(address) => write!(f, "cannot listen on {address}: {error}"),
+            None => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        BindError { address: None, error }
+    }
+}
+
+impl Server {
+    /// Opens every address of `listen`, and listens for signals.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address that could not be had.
+    pub fn bind(listen: &[SocketAddr], options: Options, settings: Settings) -> Result<Server, BindError> {
+        let clock = Clock::new();
+        let poll = Poll::new()?;
+        let mut signals = Signals::new(STOP_SIGNALS)?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let mut listeners = Vec::new();
+        for (n, address) in listen.iter().take(LISTENERS_MAX).enumerate() {
+            let shares_port = listen.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+            let mut socket = open(*address, shares_port && address.port() != 0)
+                .map_err(|error| BindError { address: Some(*address), error })?;
+            poll.registry().register(&mut socket, Token(FIRST_LISTENER + n), Interest::READABLE)?;
+            let address = socket.local_addr()?;
+            listeners.push(Listener { socket, address, ready: false });
+        }
+        let exchange = Exchange::new(options, settings, clock.read());
+        Ok(Server { poll, listeners, signals, clock, exchange, spare: spare(), full_since: None })
+    }
+
+    /// Where it listens, with the ports that the system chose where 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Runs until a signal says stop; then gives everyone what they are owed and says goodbye, which takes 5 s at most.
+    ///
+    /// # Errors
+    /// Where the poll itself fails, which no peer can cause.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.turn(&mut events, None)? {}
+        let now = self.clock.read();
+        info!("stopping: {} connected", self.exchange.len());
+        self.listeners.clear();
+        self.exchange.stop(now);
+        let until = now.after_ms(limits::CLOSE_MS);
+        while !self.exchange.is_empty() && self.clock.read().monotonic_ms < until.monotonic_ms {
+            if self.turn(&mut events, Some(until))? {
+                info!("stopping at once");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn. Says whether a signal came. It waits for something to happen, but not longer than `until`.
+    fn turn(&mut self, events: &mut Events, until: Option<Now>) -> io::Result<bool> {
+        let timeout = self.timeout(until.map(|until| until.monotonic_ms));
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            polled => polled?,
+        }
+        let now = self.clock.read();
+        let mut stop = false;
+        for event in &*events {
+            match event.token() {
+                SIGNALS => stop |= self.signals.pending().count() > 0,
+                Token(token) if token >= FIRST_LISTENER => {
+                    if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
+                        listener.ready = true;
+                    }
+                }
+                Token(index) => {
+                    // A key by its place: where its tenant has changed since the event, the new one is looked at in vain.
+                    let Some(key) = self.exchange.key_at(index as u32) else { continue };
+                    if event.is_writable() {
+                        self.exchange.write(key);
+                    }
+                    let hung_up = event.is_read_closed() || event.is_error();
+                    if event.is_readable() || hung_up {
+                        self.exchange.set_readable(key, hung_up);
+                    }
+                }
+            }
+        }
+        for n in 0..self.listeners.len() {
+            self.accept(n, now);
+        }
+        self.exchange.read_ready(now);
+        self.exchange.expire(now);
+        self.exchange.finish(now);
+        Ok(stop)
+    }
+
+    /// How long the poll may sleep; `None` is for ever.
+    fn timeout(&self, until_ms: Option<u64>) -> Option<Duration> {
+        if self.exchange.has_ready() || self.listeners.iter().any(|listener| listener.ready) {
+            return Some(Duration::ZERO);
+        }
+        let due_ms = [self.exchange.next_deadline_ms(), until_ms].into_iter().flatten().min()?;
+        Some(Duration::from_millis(due_ms.saturating_sub(self.clock.read().monotonic_ms)))
+    }
+
+    // ---- Coming ---------------------------------------------------------------------------------
+
+    fn accept(&mut self, n: usize, now: Now) {
+        for _ in 0..limits::ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get_mut(n).filter(|listener| listener.ready) else { return };
+            match listener.socket.accept() {
+                Ok((stream, from)) => self.welcome(now, stream, from.ip()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error) => {
+                    if !self.turn_away_without_descriptor(n) {
+                        warn!("cannot accept a connection: {error}");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Now, stream: TcpStream, from: IpAddr) {
+        let (key, fits) = self.exchange.accept(now, stream, from.to_canonical());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Some(stream) = self.exchange.stream_mut(key)
+            && let Err(error) = self.poll.registry().register(stream, Token(key.index as usize), interest)
+        {
+            // Only where the kernel has no memory for it. Unwatched, it would never speak; its deadline removes it.
+            warn!("cannot watch a connection: {error}");
+        }
+        match fits {
+            Ok(()) => {
+                if let Some(full) = self.full_since.take() {
+                    let seconds = (now.monotonic_ms - full.since.monotonic_ms) / 1000;
+                    info!("there is room again: {} were turned away within {seconds} s", full.turned_away);
+                }
+            }
+            Err(turned_away) => {
+                let full = self.full_since.get_or_insert_with(|| {
+                    match turned_away {
+                        TurnedAway::Full => warn!("every seat is taken (limits.connections): newcomers are told 503"),
+                        TurnedAway::AddressFull => {
+                            warn!("{from} has as many connections as one address may (limits.connections_per_ip)");
+                        }
+                    }
+                    Full { since: now, turned_away: 0 }
+                });
+                full.turned_away += 1;
+            }
+        }
+    }
+
+    /// There are no descriptors left: gives up the spare one for as long as it takes to tell one newcomer so. Says whether that was it.
+    fn turn_away_without_descriptor(&mut self, n: usize) -> bool {
+        if self.spare.take().is_none() {
+            self.spare = spare();
+            return false;
+        }
+        if let Some(listener) = self.listeners.get_mut(n)
+            && let Ok((mut stream, _)) = listener.socket.accept()
+        {
+            // There is no place for it to wait in: what it has sent is read, so that no reset overtakes the answer, and that is all.
+            let _unread = stream.read(&mut [0; limits::HEAD_BYTES]);
+            let _unheard = stream.write(&http::full(false));
+            let _gone = stream.shutdown(std::net::Shutdown::Write);
+        }
+        self.spare = spare();
+        true
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// A listening socket. What is set here, the sockets it accepts are born with.
+fn open(address: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // One listener for both families, unless IPv4 has one of its own.
+        socket.set_only_v6(shares_port)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(limits::UNACKNOWLEDGED_MS)))?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
