@@ -111,8 +111,10 @@ pub const REFUSALS_MS: u64 = 10_000;
 pub const READ_BYTES: usize = 16 * 1024;
 /// What a connection with several busy rooms is given of one before it is the next one's turn.
 pub const SLICE_BYTES: usize = 16 * 1024;
-/// The library's own buffer for a connection; it grows with a message and is given back after it.
-pub const READ_BUFFER_BYTES: usize = 512;
+/// The library's own buffer for a connection, when it begins: enough for heartbeats. It grows with what comes.
+pub const READ_BUFFER_BYTES: usize = 128;
+/// A frame larger than this leaves a buffer too large to keep until the next.
+pub const READ_BUFFER_KEPT_BYTES: usize = 2048;
 /// `SO_SNDBUF`. Left alone, Linux holds 4 MB for each client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Connections that the kernel may hold for us between two turns.

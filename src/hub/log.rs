@@ -83,16 +83,17 @@ impl Log {
         &self.bytes[self.place(cursor)..]
     }
 
-    /// From `cursor` to the end of a frame: about `bytes_max`, but at least to the end of the first.
+    /// From `cursor` to the end of a frame: at most `bytes_max`, but at least to the end of the first.
     #[must_use]
     pub fn slice(&self, cursor: u64, bytes_max: usize) -> &[u8] {
-        let last = self.starts.partition_point(|start| *start <= cursor + bytes_max as u64);
-        let end = match self.starts.get(last) {
-            // The frame before this one starts within reach, and ends beyond it.
-            Some(_) => self.starts.get(last - 1).copied().filter(|start| *start > cursor),
-            None => Some(self.end()),
+        let reach = cursor.saturating_add(bytes_max as u64);
+        let end = if self.end() <= reach {
+            self.end()
+        } else {
+            let within_reach = self.starts.partition_point(|start| *start <= reach);
+            let last = within_reach.checked_sub(1).and_then(|last| self.starts.get(last).copied());
+            last.filter(|start| *start > cursor).unwrap_or_else(|| self.frame_end(cursor + 1))
         };
-        let end = end.unwrap_or_else(|| self.frame_end(cursor + 1));
         &self.bytes[self.place(cursor)..self.place(end)]
     }
 

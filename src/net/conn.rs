@@ -41,8 +41,10 @@ struct Open {
     meter: Meter,
     /// Bytes of the frame in progress.
     frame_bytes: u32,
-    /// A message has begun and waits for more fragments.
-    fragmented: bool,
+    /// The largest frame that the context has seen.
+    frame_bytes_max: u32,
+    /// The first message has come.
+    has_spoken: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -190,16 +192,15 @@ impl<S: Stream> Conn<S> {
             }
             Err(error) => What::Fault(fault(&error)),
         };
-        match what {
-            What::Fragment => open.fragmented = true,
-            What::Text(_) | What::Binary(_) => open.fragmented = false,
-            _ => {}
-        }
         let frame_bytes = std::mem::take(&mut open.frame_bytes);
-        if frame_bytes as usize > 4 * limits::READ_BUFFER_BYTES && frame_ends && !open.fragmented {
-            // The library's buffer has grown with this frame, and would stay so. Between messages nothing else of it matters.
-            if let What::Text(_) | What::Binary(_) = what {
+        open.frame_bytes_max = open.frame_bytes_max.max(frame_bytes);
+        if let What::Text(_) | What::Binary(_) = what {
+            // The library's buffer has grown with this message, and would stay so: a fresh context gives it back. That is done after a large
+            // one, and after the first, which is a join: many say no more than heartbeats after it. Between messages, nothing else of a context matters.
+            let large = open.frame_bytes_max as usize > limits::READ_BUFFER_KEPT_BYTES;
+            if large || !std::mem::replace(&mut open.has_spoken, true) {
                 open.context = WebSocketContext::new(Role::Server, Some(*open.context.get_config()));
+                open.frame_bytes_max = 0;
             }
         }
         Some(Received { frame_bytes, what })
@@ -218,7 +219,8 @@ impl<S: Stream> Conn<S> {
         let context = WebSocketContext::new(Role::Server, Some(config));
         self.queue.keep_part(response);
         let meter = Meter::default();
-        self.stage = Stage::Open(Box::new(Open { context, meter, frame_bytes: 0, fragmented: false }));
+        self.stage =
+            Stage::Open(Box::new(Open { context, meter, frame_bytes: 0, frame_bytes_max: 0, has_spoken: false }));
     }
 
     /// Whether the two sides speak WebSocket.

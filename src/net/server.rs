@@ -274,3 +274,26 @@ fn open(address: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    /// Rule 8 of the room log: what the kernel holds for a reader that does not read is part of the bound.
+    #[test]
+    fn accepted_sockets_are_born_with_what_the_listener_was_given() {
+        let listener = open("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut listener = listener;
+        poll.registry().register(&mut listener, Token(0), Interest::READABLE).unwrap();
+        poll.poll(&mut Events::with_capacity(1), None).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        // Linux answers with twice what was asked for.
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * limits::SEND_BUFFER_BYTES);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(limits::UNACKNOWLEDGED_MS)));
+    }
+}
