@@ -78,6 +78,8 @@ pub const HEAD_FIELDS: usize = 64;
 pub const HEARTBEAT_INTERVAL_S: Limit = limit(120, 1, 86_400);
 /// What a heartbeat may be late.
 pub const HEARTBEAT_GRACE_S: Limit = limit(5, 0, 3600);
+/// A heartbeat's deadline may be this part of its length late, so that those of many members are looked at together: a second of 125.
+pub const TIMERS_TOGETHER: u64 = 125;
 /// How long the holder of a seat has to answer when somebody else asks for it.
 pub const HEARTBEAT_PROBE_S: Limit = limit(3, 1, 60);
 /// How long a broken connection keeps its seat.
@@ -140,14 +142,16 @@ pub const MESSAGES_PER_LOG: u32 = 4;
 
 // ---- The memory sum -----------------------------------------------------------------------------
 
-/// What one connection costs beside the message it is sending: its places in all tables, the
-/// library's context, its seat with its piece of the roster. Measured, and checked by a test.
+/// What one connection costs beside the message it is sending and its seats: its places in all tables and the library's context. An idle
+/// member of a room, its seat and its share of the log included, is measured by a test to stay under a third of this.
 pub const CONNECTION_BYTES: u64 = 6 * 1024;
+/// The largest Member as JSON: every byte of every field a control character, which takes six to write.
+pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;
 
 /// The most memory that the hub can come to hold with a given configuration, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySum {
-    /// All connections: places in the tables, and an unfinished frame and message each.
+    /// All connections: places in the tables, seats, and an unfinished frame and message each.
     pub connections: u64,
     /// All rooms: logs, twice while they compact.
     pub rooms: u64,
@@ -160,11 +164,12 @@ pub struct MemorySum {
 }
 
 impl MemorySum {
-    /// Sums up: `connections` of at most `message_bytes` each, `rooms` of at most `room_log_bytes`
-    /// and `history` frames each, and `reply_bytes` in all.
+    /// Sums up: `connections` in at most `rooms_per_connection` rooms each, with messages of at most `message_bytes`; `rooms` of at most
+    /// `room_log_bytes` and `history` frames each; and `reply_bytes` in all.
     #[must_use]
     pub fn of(
         connections: u32,
+        rooms_per_connection: u32,
         message_bytes: u32,
         rooms: u32,
         room_log_bytes: u32,
@@ -175,10 +180,12 @@ impl MemorySum {
         let log = u64::from(room_log_bytes);
         // A frame in progress is held once, with what allocation rounds up; a fragmented message
         // grows by doubling, so that up to twice its size is held.
-        let connection = CONNECTION_BYTES + message * 3 / 2 + message * 2;
+        let seats = u64::from(rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
+        let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2;
         // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
         // may be as large as what lives.
-        let room = 2 * (log * 3 / 2 + 2 * message) + u64::from(history) * 16 + 8 * 1024;
+        // It grows by a quarter.
+        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + u64::from(history) * 16 + 8 * 1024;
         MemorySum {
             connections: u64::from(connections + SPARE_CONNECTIONS) * connection,
             rooms: u64::from(rooms) * room,

@@ -176,8 +176,16 @@ impl Config {
     /// The most memory that a hub with this configuration can come to hold.
     #[must_use]
     pub fn memory(&self) -> MemorySum {
-        let Settings { rooms, room_log_bytes, history, .. } = self.hub;
-        MemorySum::of(self.connections, self.message_bytes, rooms, room_log_bytes, history, self.reply_bytes)
+        let Settings { rooms, rooms_per_connection, room_log_bytes, history, .. } = self.hub;
+        MemorySum::of(
+            self.connections,
+            rooms_per_connection,
+            self.message_bytes,
+            rooms,
+            room_log_bytes,
+            history,
+            self.reply_bytes,
+        )
     }
 
     /// Every value, where it comes from, and the memory sum, to be displayed.

@@ -207,6 +207,7 @@ impl Hub {
             }
             peer.seats.push(seat).expect("fewer seats than rooms_per_connection, which is within the table");
         }
+        self.watch(who, now.monotonic_ms);
         self.settle(who, outlet);
         if let Some(room) = self.rooms.get(key) {
             outlet.keep(who, |own| {
@@ -439,12 +440,15 @@ impl Hub {
         }
     }
 
-    /// Sets a connection's timer to the nearest thing that could be held against it.
+    /// Sets a connection's timer to the nearest thing that could be held against it. It may pop later by a small part of a heartbeat, together
+    /// with others: a class of any size wakes the hub once a second at most.
     fn watch(&mut self, who: Key, now_ms: u64) {
         let Some(peer) = self.peer(who) else { return };
         let silent_at_ms = peer.last_seen_ms + self.silence_ms();
         let due_ms = peer.join_by_ms.map_or(silent_at_ms, |join_by_ms| join_by_ms.min(silent_at_ms));
-        self.wheel.set(self.connection_timer(who), due_ms.max(now_ms + TICK_MS));
+        let together_ms = (self.silence_ms() / limits::TIMERS_TOGETHER).max(1);
+        let due_ms = due_ms.max(now_ms + TICK_MS).next_multiple_of(together_ms);
+        self.wheel.set(self.connection_timer(who), due_ms);
     }
 
     fn look_after_room(&mut self, index: u32, now: Now) {

@@ -158,15 +158,14 @@ impl<S: Stream> Connections<S> {
         !self.ready.is_empty()
     }
 
-    /// Those to be read in this turn; whoever is put on the list from now on is read in the next.
-    pub fn take_ready(&mut self) -> Vec<Key> {
-        let ready = std::mem::take(&mut self.ready);
-        for key in &ready {
+    /// Those to be read in this turn go to `turn`, which is empty; whoever is put on the list from now on is read in the next.
+    pub fn take_ready(&mut self, turn: &mut Vec<Key>) {
+        std::mem::swap(&mut self.ready, turn);
+        for key in turn {
             if let Some(connection) = self.table.get_mut(*key) {
                 connection.ready = false;
             }
         }
-        ready
     }
 
     /// The request head has come: its deadline is over.

@@ -53,7 +53,9 @@ pub struct Exchange<S> {
     hub: Hub,
     connections: Connections<S>,
     options: Options,
+    /// Every socket is read into it; it is lent to the turn, and so is the list below.
     buffer: Box<[u8]>,
+    reading: Vec<Key>,
 }
 
 impl<S: Stream> Exchange<S> {
@@ -71,6 +73,7 @@ impl<S: Stream> Exchange<S> {
             connections: Connections::new(bounds),
             options,
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            reading: Vec::new(),
         }
     }
 
@@ -134,9 +137,12 @@ impl<S: Stream> Exchange<S> {
     /// Reads each connection that is ready once, and does what is asked there.
     pub fn read_ready(&mut self, now: Now) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        for key in self.connections.take_ready() {
+        let mut reading = std::mem::take(&mut self.reading);
+        self.connections.take_ready(&mut reading);
+        for key in reading.drain(..) {
             self.read(now, key, &mut buffer);
         }
+        self.reading = reading;
         self.buffer = buffer;
     }
 

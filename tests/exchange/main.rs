@@ -1,0 +1,5 @@
+//! The exchange, seen from its members' sockets: the rules of the room log, and what is done when time passes.
+
+mod class;
+mod deadlines;
+mod room_log;
