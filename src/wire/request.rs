@@ -302,3 +302,208 @@ fn optional_string<'a>(field: &str, raw: Raw<'a>, limit: usize) -> Result<Option
     }
     Ok(Some(string))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// The code and words of what was wrong with a message.
+    fn wrong(message: &Value) -> (Code, String) {
+        let failure = Envelope::read(&message.to_string()).request.unwrap_err();
+        (failure.code, failure.msg.into_owned())
+    }
+
+    fn join() -> Value {
+        let from = json!({"id": "a", "personName": "张三", "personNum": "1", "nickName": "三", "headImgUrl": "/h.jpg"});
+        json!({"msgType": 2, "textData": {"dataType": 1, "data": {"from": from, "roomNumber": "E1"}}, "extendFields": {"ref": "r"}})
+    }
+
+    fn chat() -> Value {
+        json!({"msgType": 3, "textData": {"dataType": 3, "data": {"roomNumber": "E1", "content": "hi"}}, "extendFields": {}})
+    }
+
+    #[test]
+    fn a_join_is_read_where_it_lies() {
+        let text = join().to_string();
+        let Envelope { reference, request: Ok(Request::Join { from, room_number }) } = Envelope::read(&text) else {
+            panic!("not a join")
+        };
+        assert_eq!((reference, &*room_number, &*from.person_name), (Some("\"r\""), "E1", "张三"));
+        for (name, value, _) in from.fields() {
+            assert!(matches!(value, Cow::Borrowed(_)), "{name} was copied");
+        }
+    }
+
+    #[test]
+    fn null_reads_as_absent_and_unknown_fields_as_nothing() {
+        let mut message = join();
+        message["textData"]["data"]["from"] = json!({"id": "a", "personName": null, "nickName": null, "age": [1]});
+        message["extendFields"] = json!({"ref": null, "token": {"x": 1}});
+        message["more"] = json!([[[]]]);
+        let text = message.to_string();
+        let Envelope { reference: None, request: Ok(Request::Join { from, .. }) } = Envelope::read(&text) else {
+            panic!("not a join")
+        };
+        assert_eq!(from, Member { id: "a".into(), ..Member::default() });
+        message["extendFields"] = Value::Null;
+        assert!(Envelope::read(&message.to_string()).request.is_ok());
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_with_what_was_expected() {
+        for (path, expected) in [
+            ("/msgType", "msgType: expected an integer"),
+            ("/textData", "textData: expected an object"),
+            ("/extendFields", "extendFields: expected an object"),
+            ("/extendFields/ref", "extendFields.ref: expected a string"),
+            ("/textData/dataType", "textData.dataType: expected an integer"),
+            ("/textData/data", "textData.data: expected an object"),
+            ("/textData/data/roomNumber", "textData.data.roomNumber: expected a string"),
+            ("/textData/data/from", "textData.data.from: expected an object"),
+            ("/textData/data/from/id", "textData.data.from.id: expected a string"),
+            ("/textData/data/from/personName", "textData.data.from.personName: expected a string"),
+            ("/textData/data/from/personNum", "textData.data.from.personNum: expected a string"),
+            ("/textData/data/from/nickName", "textData.data.from.nickName: expected a string"),
+            ("/textData/data/from/headImgUrl", "textData.data.from.headImgUrl: expected a string"),
+        ] {
+            for bad in [json!([]), json!(true), json!([{"id": "a"}])] {
+                let mut message = join();
+                *message.pointer_mut(path).unwrap() = bad;
+                assert_eq!(wrong(&message), (Code::BadJson, expected.to_string()));
+            }
+        }
+        for bad in [json!([]), json!({}), json!(1), Value::Null] {
+            let mut message = chat();
+            message["textData"]["data"]["content"] = bad;
+            assert_eq!(wrong(&message), (Code::BadJson, "textData.data.content: expected a string".to_string()));
+        }
+    }
+
+    #[test]
+    fn what_must_be_there_and_not_empty_is_asked_for() {
+        for path in ["msgType", "textData"] {
+            let mut message = join();
+            message.as_object_mut().unwrap().remove(path);
+            assert!(wrong(&message).1.starts_with(&format!("{path}: expected")));
+        }
+        for (field, empty) in [("/textData/data/from/id", json!("")), ("/textData/data/roomNumber", json!(""))] {
+            let mut message = join();
+            *message.pointer_mut(field).unwrap() = empty;
+            assert!(wrong(&message).1.ends_with("expected a string that is not empty"));
+        }
+    }
+
+    #[test]
+    fn fields_are_measured_in_bytes() {
+        for (path, limit) in [
+            ("/textData/data/from/id", 64),
+            ("/textData/data/from/personNum", 64),
+            ("/textData/data/roomNumber", 64),
+            ("/extendFields/ref", 64),
+            ("/textData/data/from/personName", 96),
+            ("/textData/data/from/nickName", 96),
+            ("/textData/data/from/headImgUrl", 256),
+        ] {
+            let mut message = join();
+            *message.pointer_mut(path).unwrap() = json!("老".repeat(limit / 3) + &"x".repeat(limit % 3));
+            assert!(Envelope::read(&message.to_string()).request.is_ok(), "{path}");
+            *message.pointer_mut(path).unwrap() = json!("老".repeat(limit / 3 + 1));
+            let (code, msg) = wrong(&message);
+            assert_eq!(code, Code::TooLong);
+            assert!(msg.contains(path.rsplit('/').next().unwrap()) && msg.contains(&limit.to_string()), "{msg}");
+        }
+    }
+
+    #[test]
+    fn types_that_are_not_spoken_are_unknown_whatever_comes_with_them() {
+        for types in
+            [(4, 3), (5, 1), (0, 1), (-1, 1), (2, 3), (2, 100), (3, 1), (3, 4), (3, 5), (3, 99), (3, 65_536), (3, -3)]
+        {
+            let message = json!({"msgType": types.0, "textData": {"dataType": types.1, "data": {"odd": true}}});
+            assert_eq!(wrong(&message).0, Code::UnknownType, "{types:?}");
+        }
+        let huge = "9".repeat(400);
+        let text = format!(r#"{{"msgType":{huge},"textData":{{}}}}"#);
+        assert_eq!(Envelope::read(&text).request.unwrap_err().code, Code::UnknownType);
+        for number in ["1.5", "1e400", "\"2\"", "2.0"] {
+            let text = format!(r#"{{"msgType":{number}}}"#);
+            assert_eq!(Envelope::read(&text).request.unwrap_err().code, Code::BadJson, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_leave_is_taken_under_both_types_and_a_heartbeat_with_anything() {
+        for msg_type in [2, 3] {
+            let text =
+                json!({"msgType": msg_type, "textData": {"dataType": 2, "data": {"roomNumber": "E1"}}}).to_string();
+            assert_eq!(Envelope::read(&text).request, Ok(Request::Leave { room_number: "E1".into() }));
+        }
+        for text in [r#"{"msgType":1}"#, r#" { "textData":7, "msgType" : 1 , "extendFields":[] } "#] {
+            assert_eq!(Envelope::read(text).request, Ok(Request::Heartbeat));
+        }
+    }
+
+    #[test]
+    fn content_is_a_slice_of_the_message() {
+        let text = r#"{"msgType":3,"textData":{"dataType":100,"data":{"content": {"up" : true} ,"roomNumber":"E1","from":{"id":"a"}}}}"#;
+        let Ok(Request::Say { data_type: 100, content, from_id, .. }) = Envelope::read(text).request else {
+            panic!("not application data")
+        };
+        assert_eq!((content, from_id.as_deref()), (r#"{"up" : true}"#, Some("a")));
+    }
+
+    #[test]
+    fn what_is_not_json_is_said_so_and_ten_thousand_brackets_harm_nobody() {
+        let nested = "[".repeat(10_000);
+        let closed = nested.clone() + &"]".repeat(10_000);
+        let unknown = format!(r#"{{"msgType":1,"x":{closed}}}"#);
+        assert_eq!(Envelope::read(&unknown).request, Ok(Request::Heartbeat));
+        for text in [
+            "",
+            "null",
+            "{",
+            "{}x",
+            "[1]",
+            "\"\"",
+            "{\"msgType\":1,}",
+            "{\"msgType\":1}{",
+            &nested,
+            &closed,
+            "{\"a\":\"\0\"}",
+        ] {
+            let failure = Envelope::read(text).request.unwrap_err();
+            assert_eq!(failure.code, Code::BadJson, "{text}");
+            assert!(failure.msg.len() < 200, "{}", failure.msg);
+        }
+        let twice = r#"{"msgType":1,"msgType":2}"#;
+        assert!(Envelope::read(twice).request.unwrap_err().msg.contains("duplicate field `msgType`"));
+    }
+
+    #[test]
+    fn the_ref_survives_whatever_else_is_wrong() {
+        for mut message in [join(), chat()] {
+            message["extendFields"] = json!({"ref": "\u{1}\"r"});
+            message["textData"] = json!([]);
+            assert_eq!(Envelope::read(&message.to_string()).reference, Some(r#""\u0001\"r""#));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in ".{0,200}") {
+            let _read = Envelope::read(&text);
+        }
+
+        #[test]
+        fn no_cut_or_flip_of_a_good_message_is_too_odd(at in 0usize..200, byte in any::<u8>()) {
+            let mut bytes = join().to_string().into_bytes();
+            let at = at % bytes.len();
+            let cut = String::from_utf8_lossy(&bytes[..at]).into_owned();
+            prop_assert!(Envelope::read(&cut).request.is_err());
+            bytes[at] = byte;
+            let _read = Envelope::read(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
