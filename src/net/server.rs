@@ -199,6 +199,7 @@ impl Server {
                         warn!("cannot accept a connection: {error}");
                         return;
                     }
+                    self.turned_away(now, format_args!("the system has no place for another connection ({error})"));
                 }
             }
         }
@@ -220,19 +221,21 @@ impl Server {
                     info!("there is room again: {} were turned away within {seconds} s", full.turned_away);
                 }
             }
-            Err(turned_away) => {
-                let full = self.full_since.get_or_insert_with(|| {
-                    match turned_away {
-                        TurnedAway::Full => warn!("every seat is taken (limits.connections): newcomers are told 503"),
-                        TurnedAway::AddressFull => {
-                            warn!("{from} has as many connections as one address may (limits.connections_per_ip)");
-                        }
-                    }
-                    Full { since: now, turned_away: 0 }
-                });
-                full.turned_away += 1;
+            Err(TurnedAway::Full) => self.turned_away(now, format_args!("every seat is taken (limits.connections)")),
+            Err(TurnedAway::AddressFull) => {
+                let why = format_args!("{from} has as many connections as one address may (limits.connections_per_ip)");
+                self.turned_away(now, why);
             }
         }
+    }
+
+    /// Counts somebody who was told 503; the first is a line in the log.
+    fn turned_away(&mut self, now: Now, why: fmt::Arguments) {
+        let full = self.full_since.get_or_insert_with(|| {
+            warn!("{why}: newcomers are told 503");
+            Full { since: now, turned_away: 0 }
+        });
+        full.turned_away += 1;
     }
 
     /// There are no descriptors left: gives up the spare one for as long as it takes to tell one newcomer so. Says whether that was it.
