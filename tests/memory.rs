@@ -1,0 +1,35 @@
+//! What a member costs who says nothing.
+//!
+//! Owns: the figure that the design promises, 2 KiB of resident memory for each idle member, and 4 MiB for a hub with nobody connected, asked of
+//! the running binary. Refuses to know: where the bytes are.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::Hub;
+
+const MEMBERS: usize = 2_000;
+const ROOM: usize = 50;
+
+#[test]
+fn an_idle_member_costs_at_most_two_kibibytes() {
+    // Both ends of each connection are files here and there; a shell often allows 1,024.
+    classhub::host::descriptors::raise(MEMBERS as u64).expect("the test holds 2,000 sockets open");
+    let hub = Hub::start("");
+    let empty_kib = hub.resident_kib();
+    assert!(empty_kib < 4 * 1024, "an empty hub takes {empty_kib} KiB");
+
+    let mut members = Vec::new();
+    for n in 0..MEMBERS {
+        let mut client = common::Client::connect(hub.addr);
+        client.join(&format!("E{:05}", n / ROOM), &format!("1jt5325h83rf5h9ue6jk8r3h8{n:04}"));
+        members.push(client);
+    }
+    // Whatever was under way for the last of them is done when the hub has answered somebody else.
+    let mut last = common::Client::connect(hub.addr);
+    last.join("last", "last");
+    let bytes = (hub.resident_kib() - empty_kib) * 1024 / MEMBERS as u64;
+    println!("empty: {empty_kib} KiB; a member: {bytes} bytes");
+    assert!(bytes <= 2048, "a member takes {bytes} bytes");
+    drop(members);
+}
