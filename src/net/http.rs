@@ -5,7 +5,7 @@
 
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::{HeaderName, HeaderValue, ORIGIN};
+use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use tungstenite::http::{Method, Uri};
 
 use crate::limits;
@@ -23,10 +23,19 @@ pub enum Route {
 /// Routes a complete request head (RFC 9112, section 3). `allowed_origins` may open a WebSocket beside the hub's own.
 #[must_use]
 pub fn route(head: &[u8], allowed_origins: &[String]) -> Route {
-    match answer(head, allowed_origins) {
-        Ok(route) => route,
-        Err(response) => Route::Respond(response.into_bytes()),
+    match answer(head, allowed_origins).unwrap_or_else(Answer::Response) {
+        Answer::Upgrade(response) => Route::Upgrade(response),
+        // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
+        Answer::Response(response) if head.starts_with(b"HEAD ") => {
+            Route::Respond(response.without_body().into_bytes())
+        }
+        Answer::Response(response) => Route::Respond(response.into_bytes()),
     }
+}
+
+enum Answer {
+    Upgrade(Vec<u8>),
+    Response(Response),
 }
 
 /// Every place is taken, or every place for one address.
@@ -52,7 +61,7 @@ pub fn head_too_long() -> Vec<u8> {
     Response::text("431 Request Header Fields Too Large", "The request's header is too long.\n").into_bytes()
 }
 
-fn answer(head: &[u8], allowed_origins: &[String]) -> Result<Route, Response> {
+fn answer(head: &[u8], allowed_origins: &[String]) -> Result<Answer, Response> {
     let mut fields = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -89,8 +98,7 @@ fn answer(head: &[u8], allowed_origins: &[String]) -> Result<Route, Response> {
         },
     };
     match method {
-        "GET" => Ok(Route::Respond(response.into_bytes())),
-        "HEAD" => Ok(Route::Respond(response.without_body().into_bytes())),
+        "GET" | "HEAD" => Ok(Answer::Response(response)),
         _ => Err(Response::text("405 Method Not Allowed", "Only GET and HEAD are known here.\n")
             .header("Allow", "GET, HEAD")),
     }
@@ -173,7 +181,7 @@ fn with_port(authority: &str, scheme: &str) -> String {
     format!("{authority}:{port}")
 }
 
-fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Route, Response> {
+fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Answer, Response> {
     if version == 0 {
         return Err(bad("A WebSocket needs HTTP/1.1.\n"));
     }
@@ -186,12 +194,18 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Rou
         let (Ok(name), Ok(value)) = (name, value) else { return Err(bad("The request's header is not HTTP.\n")) };
         request.headers_mut().append(name, value);
     }
+    // The library reads the first line of each; a list may be written in several (RFC 9110, section 5.3).
+    for (name, token) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {
+        if field(fields, name.as_str()).any(|value| names(value, token)) {
+            request.headers_mut().insert(name, HeaderValue::from_static(token));
+        }
+    }
     match create_response(&request) {
         Ok(response) => {
             let mut bytes = Vec::with_capacity(160);
             // A vector takes everything, and a response of the library's own making has only plain values.
             write_response(&mut bytes, &response).map_err(|_| bad("The request's header is not HTTP.\n"))?;
-            Ok(Route::Upgrade(bytes))
+            Ok(Answer::Upgrade(bytes))
         }
         Err(tungstenite::Error::Protocol(
             ProtocolError::MissingConnectionUpgradeHeader
