@@ -8,6 +8,8 @@
 //!
 //! Without Chromium in the `PATH` the test says so and passes; where `CI` is `true` it fails instead.
 
+mod common;
+
 use serde_json::{Value, json};
 use std::{
     env, fs,
@@ -20,7 +22,7 @@ use std::{
 };
 use tungstenite::{Message, WebSocket};
 
-use stand_in::Hub;
+use common::Hub;
 
 /// What a page may take to get anywhere. A slow board's page waits up to 8 s between two tries.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -354,45 +356,4 @@ fn announced(child: &mut Child, before: &str, heard: fn(String)) -> String {
     };
     thread::spawn(move || lines.map_while(Result::ok).for_each(heard));
     found
-}
-
-/// The hub, until the tests have a module for it in common.
-mod stand_in {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// A running hub, killed when dropped.
-    pub struct Hub {
-        pub addr: SocketAddr,
-        child: Child,
-        config: PathBuf,
-    }
-
-    impl Hub {
-        /// Starts a hub with this configuration, on a port of its own unless it names one.
-        pub fn start(toml: &str) -> Hub {
-            static STARTED: AtomicU32 = AtomicU32::new(0);
-            let number = STARTED.fetch_add(1, Ordering::Relaxed);
-            let config =
-                Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{}-{number}.toml", std::process::id()));
-            fs::write(&config, toml).expect("the folder for tests can be written");
-            let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
-            command.arg("serve").arg("--config").arg(&config);
-            if !toml.contains("listen") {
-                command.args(["--listen", "127.0.0.1:0"]);
-            }
-            let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the hub starts");
-            let said = announced(&mut child, "listening on http://", |line| eprintln!("{line}"));
-            let addr = said.trim_end_matches('/').parse().expect("the hub says its address");
-            Hub { addr, child, config }
-        }
-    }
-
-    impl Drop for Hub {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-            let _ = fs::remove_file(&self.config);
-        }
-    }
 }
