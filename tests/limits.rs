@@ -51,6 +51,30 @@ fn connections() {
     assert_eq!(hub.http(upgrade_head("/ws", "")).status, 503);
 }
 
+/// Not a limit of ours: the system may let the hub have fewer sockets than it has places for.
+#[test]
+fn open_files() {
+    let hub = Hub::start_with_files(24, "");
+    hub.wait_for_line("24 open files");
+    let mut anna = hub.join("anna");
+    let mut others = Vec::new();
+    let refused = loop {
+        let mut stream = tcp(hub.addr);
+        stream.write_all(upgrade_head("/ws", "").as_bytes()).expect("the hub reads");
+        match Client::upgraded(stream) {
+            Ok(client) => others.push(client),
+            Err(response) => break response,
+        }
+        assert!(others.len() < 24, "more sockets than files");
+    };
+    assert_eq!((refused.status, refused.header("Retry-After").is_some()), (503, true), "{refused:?}");
+    hub.wait_for_line("no place for another connection");
+    anna.say("nobody in here notices");
+    others.pop().expect("some were let in").close();
+    connect_at_last(|| tcp(hub.addr)).join(ROOM, "bert");
+    assert_eq!(data(&anna.recv_json())["newJoinMember"]["id"], "bert");
+}
+
 #[test]
 fn connections_per_ip() {
     let hub = Hub::start("[limits]\nconnections_per_ip = 2\n");

@@ -49,11 +49,24 @@ impl Hub {
     /// Starts a hub with this configuration, on a free port unless it says where to listen.
     #[track_caller]
     pub fn start(toml: &str) -> Hub {
+        Hub::start_as(Command::new(env!("CARGO_BIN_EXE_classhub")), toml)
+    }
+
+    /// The same, where the system lets it have only so many open files.
+    #[track_caller]
+    pub fn start_with_files(files: u32, toml: &str) -> Hub {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_classhub")]);
+        Hub::start_as(shell, toml)
+    }
+
+    #[track_caller]
+    fn start_as(mut command: Command, toml: &str) -> Hub {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hub-{}-{number}.toml", std::process::id()));
         fs::write(&config, toml).expect("the folder for tests can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
         command.arg("--config").arg(&config);
         if !toml.lines().any(|line| line.starts_with("listen")) {
             command.args(["--listen", "127.0.0.1:0"]);
