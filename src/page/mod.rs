@@ -18,9 +18,9 @@ pub struct Asset {
 /// The `Content-Security-Policy` to serve every [`Asset`] with: everything from this hub, nothing
 /// inline, nothing from elsewhere.
 ///
-/// `'self'` ought to cover a WebSocket to the same host, and does in today's browsers; Safari before
-/// 15.4 reads it as `http:` alone and would refuse the one connection that the page is for. Tablets
-/// that old are what classrooms have. So `connect-src` names `ws:` and `wss:` whole: naming the host
+/// `'self'` ought to cover a WebSocket to the same host, and does in today's browsers; older ones
+/// (Safari until 2022) read it as `http:` alone and would refuse the one connection that the page is
+/// for. Tablets that old are what classrooms have. So `connect-src` names `ws:` and `wss:` whole: naming the host
 /// would take a header made for each request, and a script that could abuse it cannot get onto the
 /// page in the first place.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
