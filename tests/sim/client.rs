@@ -1,0 +1,343 @@
+//! What clients say, well and badly.
+//!
+//! Owns: requests as values, and as the JSON and the frames that carry them, in pieces as a network might deliver them. Refuses to know:
+//! what comes of it.
+
+use serde_json::{Value, json};
+
+use crate::rng::Rng;
+
+/// Who joins.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub id: String,
+    /// The other four, by their names on the wire; those left out read as empty.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+const FIELDS: [(&str, usize); 4] = [("personName", 96), ("personNum", 64), ("nickName", 96), ("headImgUrl", 256)];
+
+impl Member {
+    /// A Member with some of the fields, short as most are or as long as they may be.
+    pub fn random(rng: &mut Rng, id: &str) -> Self {
+        let mut fields = Vec::new();
+        for (name, bytes_max) in FIELDS {
+            if rng.chance(60) {
+                let bytes = if rng.chance(30) { bytes_max } else { rng.below(12) };
+                fields.push((name, words(rng, bytes)));
+            }
+        }
+        Member { id: id.to_owned(), fields }
+    }
+
+    /// As the hub has to show it.
+    pub fn json(&self) -> Value {
+        let mut json = json!({"id": self.id, "personName": "", "personNum": "", "nickName": "", "headImgUrl": ""});
+        for (name, text) in &self.fields {
+            json[name] = json!(text);
+        }
+        json
+    }
+
+    fn request(&self) -> Value {
+        let mut json = json!({"id": self.id});
+        for (name, text) in &self.fields {
+            json[name] = json!(text);
+        }
+        json
+    }
+}
+
+/// Text of exactly so many bytes, with what JSON has to escape in it.
+fn words(rng: &mut Rng, bytes: usize) -> String {
+    let mut text = String::new();
+    while text.len() < bytes {
+        let one = rng.pick(&["a", "b", "中", "é", "\"", "\\", "\n", "/", " ", "😀", "x", "y", "z"]);
+        if text.len() + one.len() <= bytes { text.push_str(one) } else { text.push('.') }
+    }
+    text
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Heartbeat,
+    Join {
+        room: String,
+        member: Member,
+    },
+    Leave {
+        room: String,
+    },
+    Say {
+        room: String,
+        data_type: u16,
+        from: Option<String>,
+        content: String,
+    },
+    /// Something that cannot be read, and the code of the answer.
+    Bad(&'static str),
+}
+
+/// A request, and what it wants to know its answer by.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub reference: Option<String>,
+    pub ask: Ask,
+}
+
+/// What a frame is to the hub.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// The request head, no frame as yet.
+    Head,
+    /// More of the message follows.
+    Fragment,
+    /// It completes a message.
+    Text(Request),
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<u16>),
+    /// It breaks the protocol, which has this close code.
+    Fault(u16),
+}
+
+impl Said {
+    /// Whether it can change more than what its own connection is told.
+    pub fn is_public(&self) -> bool {
+        matches!(self, Said::Text(Request { ask: Ask::Join { .. } | Ask::Leave { .. } | Ask::Say { .. }, .. }))
+    }
+
+    pub fn brief(&self) -> String {
+        match self {
+            Said::Text(Request { ask: Ask::Say { room, content, data_type, .. }, .. }) => {
+                format!("say {room} {data_type} {}B", content.len())
+            }
+            Said::Text(Request { ask: Ask::Join { room, member }, .. }) => format!("join {room} as {:?}", member.id),
+            Said::Text(Request { ask: Ask::Leave { room }, .. }) => format!("leave {room}"),
+            Said::Text(Request { ask: Ask::Bad(code), .. }) => format!("bad {code}"),
+            Said::Text(Request { ask: Ask::Heartbeat, .. }) => "beat".into(),
+            Said::Ping(_) => "ping".into(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// One frame on its way.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub bytes: Vec<u8>,
+    pub said: Said,
+}
+
+impl Unit {
+    /// Whether it must arrive in one piece: a fault shows as soon as the header does, and the model sees whole frames only.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.said, Said::Fault(_))
+    }
+}
+
+/// The request head of every client here.
+pub const HEAD: &str = "GET /ws HTTP/1.1\r\nHost: classroom:9000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// What the answer to it must have (RFC 6455, section 1.3, has this very example).
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A client's frame, masked.
+fn frame(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..=125 => bytes.push(0x80 | short as u8),
+        usual @ 126..=0xFFFF => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(usual as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    let mask = (rng.next() as u32).to_be_bytes();
+    bytes.extend_from_slice(&mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// A message as frames: mostly one, now and then fragments with a ping between them.
+pub fn message(rng: &mut Rng, text: &str, request: Request) -> Vec<Unit> {
+    let bytes = text.as_bytes();
+    let said = Said::Text(request);
+    if bytes.len() < 3 || !rng.chance(6) {
+        return vec![Unit { bytes: frame(rng, 0x81, bytes), said }];
+    }
+    let (one, two) = (rng.range(0, bytes.len()), rng.range(0, bytes.len()));
+    let (one, two) = (one.min(two), one.max(two));
+    let mut units = vec![Unit { bytes: frame(rng, 0x01, &bytes[..one]), said: Said::Fragment }];
+    if rng.chance(40) {
+        units.push(ping(rng));
+    }
+    units.push(Unit { bytes: frame(rng, 0x00, &bytes[one..two]), said: Said::Fragment });
+    units.push(Unit { bytes: frame(rng, 0x80, &bytes[two..]), said });
+    units
+}
+
+pub fn ping(rng: &mut Rng) -> Unit {
+    let mut payload = vec![0; rng.pick(&[0, 1, 4, 125])];
+    payload.fill_with(|| rng.next() as u8);
+    Unit { bytes: frame(rng, 0x89, &payload), said: Said::Ping(payload) }
+}
+
+pub fn pong(rng: &mut Rng) -> Unit {
+    Unit { bytes: frame(rng, 0x8A, b"unasked"), said: Said::Pong }
+}
+
+/// A clean close. What the hub answers is the model's to know.
+pub fn close(rng: &mut Rng) -> Unit {
+    let code = rng.pick(&[None, Some(1000), Some(1001), Some(1001), Some(3001), Some(4999), Some(1005), Some(1011)]);
+    let mut payload = Vec::new();
+    if let Some(code) = code {
+        payload.extend_from_slice(&u16::to_be_bytes(code));
+        payload.extend_from_slice(rng.pick(&["", "bye", "再见"]).as_bytes());
+    }
+    Unit { bytes: frame(rng, 0x88, &payload), said: Said::Close(code) }
+}
+
+/// A frame that breaks RFC 6455 or a limit.
+pub fn fault(rng: &mut Rng, message_bytes: usize) -> Unit {
+    let (bytes, code) = match rng.below(7) {
+        0 => (frame(rng, 0x82, b"binary"), 1003),
+        1 => (frame(rng, 0x81, b"\xff\xfe{}"), 1007),
+        2 => (frame(rng, 0xC1, b"{}"), 1002),
+        3 => (vec![0x81, 2, b'{', b'}'], 1002),
+        4 => (frame(rng, 0x83, b""), 1002),
+        5 => (frame(rng, 0x80, b"goes on, but never began"), 1002),
+        _ => {
+            // The header says it all.
+            let mut header = vec![0x81, 0xFF];
+            header.extend_from_slice(&(message_bytes as u64 + 1).to_be_bytes());
+            header.extend_from_slice(&[1, 2, 3, 4]);
+            (header, 1009)
+        }
+    };
+    Unit { bytes, said: Said::Fault(code) }
+}
+
+fn extend(json: &mut Value, reference: Option<&String>) {
+    if let Some(reference) = reference {
+        json["extendFields"] = json!({ "ref": reference, "later": [null] });
+    }
+}
+
+/// A `ref`, where there is to be one.
+pub fn reference(rng: &mut Rng, serial: usize) -> Option<String> {
+    match rng.below(10) {
+        0..=4 => Some(format!("r{serial}")),
+        5 => Some(format!("\"{serial}\" 中\\")),
+        _ => None,
+    }
+}
+
+pub fn heartbeat(rng: &mut Rng) -> Vec<Unit> {
+    let text = rng.pick(&[r#"{"msgType":1}"#, r#" { "msgType" : 1 , "textData":null } "#]);
+    message(rng, text, Request { reference: None, ask: Ask::Heartbeat })
+}
+
+pub fn join(rng: &mut Rng, room: &str, member: &Member, reference: Option<String>) -> Vec<Unit> {
+    let mut json = json!({"msgType": 2, "textData": {"dataType": 1, "data": {
+        "from": member.request(), "roomNumber": room, "content": null, "unknown": {"a": []}}}});
+    extend(&mut json, reference.as_ref());
+    let ask = Ask::Join { room: room.to_owned(), member: member.clone() };
+    message(rng, &json.to_string(), Request { reference, ask })
+}
+
+pub fn leave(rng: &mut Rng, room: &str, reference: Option<String>) -> Vec<Unit> {
+    let msg_type = rng.range(2, 3);
+    let mut json = json!({"msgType": msg_type, "textData": {"dataType": 2, "data": {"roomNumber": room}}});
+    extend(&mut json, reference.as_ref());
+    let ask = Ask::Leave { room: room.to_owned() };
+    message(rng, &json.to_string(), Request { reference, ask })
+}
+
+/// Chat or application data, with a content that nothing else here has: `serial` is in it. At most `bytes_max` as a message.
+pub fn say(
+    rng: &mut Rng,
+    room: &str,
+    from: Option<String>,
+    serial: usize,
+    bytes: usize,
+    bytes_max: usize,
+) -> Vec<Unit> {
+    let reference = reference(rng, serial);
+    let chat = rng.chance(70);
+    let data_type = if chat { 3 } else { rng.pick(&[100, 101, 40_000, 65_535]) };
+    let write = |filler: &str| {
+        let content = match chat {
+            true => format!("\"t{serial}; {filler}\""),
+            false => format!("{{ \"t\":\"t{serial};\", \"n\" : [1.50, -0, 2e3,{{}},null] ,\"s\":\"{filler}\"}}"),
+        };
+        let from = from.as_ref().map_or(String::new(), |id| format!(r#""from":{{"id":{}}},"#, json!(id)));
+        let extend = reference
+            .as_ref()
+            .map_or(String::new(), |reference| format!(r#","extendFields":{{"ref":{}}}"#, json!(reference)));
+        let text = format!(
+            r#"{{"msgType":3,"textData":{{"data":{{{from}"roomNumber":{},"content":{content}}},"dataType":{data_type}}}{extend}}}"#,
+            json!(room)
+        );
+        (text, content)
+    };
+    let room_left = bytes_max - write("").0.len();
+    let mut filler = String::new();
+    while filler.len() + 16 < bytes.min(room_left) {
+        // Bytes that a hub which reads and writes content anew would change.
+        filler.push_str(rng.pick(&[
+            "plain text ",
+            "中文",
+            r"\u0041",
+            r"\/",
+            r"\ud83d\ude00",
+            r"\n",
+            "xxxxxxxxxxxxxxx ",
+        ]));
+        let whole = filler.repeat(1 + bytes.min(room_left).saturating_sub(filler.len()) / filler.len() / 2);
+        if rng.chance(30) && whole.len() <= bytes.min(room_left) {
+            filler = whole;
+        }
+    }
+    while filler.len() < bytes.min(room_left) {
+        filler.push('x');
+    }
+    let (text, content) = write(&filler);
+    assert!(text.len() <= bytes_max);
+    message(rng, &text, Request { reference, ask: Ask::Say { room: room.to_owned(), data_type, from, content } })
+}
+
+/// A message that is no request.
+pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
+    let reference = reference(rng, serial);
+    let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
+    let say = |data_type: i64, content: &str| {
+        format!(
+            r#"{{"msgType":3,"textData":{{"dataType":{data_type},"data":{{"roomNumber":"A","content":{content}}}}},"extendFields":{}}}"#,
+            json!({ "ref": reference })
+        )
+    };
+    let (text, code, is_read) = match rng.below(9) {
+        0 => ("no JSON at all".to_owned(), "bad_json", false),
+        1 => ("[1]".to_owned(), "bad_json", false),
+        2 => (r#"{"msgType":"2"}"#.to_owned(), "bad_json", false),
+        3 => (json!({"msgType": 2, "extendFields": {"ref": reference}}).to_string(), "bad_json", true),
+        4 => (json!({"msgType": 9, "extendFields": {"ref": reference}}).to_string(), "unknown_type", true),
+        5 => (say(99, "1"), "unknown_type", true),
+        6 => (say(100, &deep), "bad_json", true),
+        7 => (say(3, r#""\ud800""#), "bad_json", true),
+        _ => {
+            let room = "r".repeat(65);
+            let data = json!({"roomNumber": room, "from": {"id": "a"}});
+            let text =
+                json!({"msgType": 2, "textData": {"dataType": 1, "data": data}, "extendFields": {"ref": reference}});
+            (text.to_string(), "too_long", true)
+        }
+    };
+    let reference = reference.filter(|_| is_read);
+    message(rng, &text, Request { reference, ask: Ask::Bad(code) })
+}
