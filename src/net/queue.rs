@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn memory_follows_what_is_unsent() {
+        let mut queue = queue_of(&[1_000_000]);
+        for _ in 0..99 {
+            queue.advance(10_000);
+            let (held, unsent) = (queue.bytes.capacity(), queue.unsent().len());
+            assert!(held <= 3 * unsent + 4096, "{held} bytes are held for {unsent}");
+        }
+    }
+
+    #[test]
     fn counts_what_stands_beside_the_largest_frame() {
         let mut queue = queue_of(&[300, 70_000, 200]);
         assert_eq!(queue.unsent_beside_largest(), 304 + 204);

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 #[derive(Default)]
 pub struct Wire {
     pub input: Vec<u8>,
+    /// The peer has ended its side.
+    pub input_ended: bool,
     pub output: Vec<u8>,
     /// Bytes that the socket takes before it would block.
     pub room: usize,
@@ -37,6 +39,9 @@ pub struct Socket {
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.wire.borrow_mut();
+        if wire.input.is_empty() && wire.input_ended {
+            return Ok(0);
+        }
         if wire.input.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -139,6 +144,11 @@ impl Class {
     pub fn input(&mut self, member: usize, bytes: &[u8]) {
         self.wire(member).input.extend_from_slice(bytes);
         self.exchange.set_readable(self.members[member].0, false);
+    }
+
+    pub fn hang_up(&mut self, member: usize) {
+        self.wire(member).input_ended = true;
+        self.exchange.set_readable(self.members[member].0, true);
     }
 
     pub fn frame(&mut self, member: usize, first: u8, payload: &[u8]) {

@@ -164,6 +164,36 @@ fn a_head_must_come_in_ten_seconds_and_a_close_be_answered_in_five() {
 }
 
 #[test]
+fn an_empty_room_ends_when_its_time_is_over_however_short() {
+    for empty_for_s in [1, 3, 60] {
+        let mut class = Class::of(1, Settings { empty_for_s, ..settings() });
+        class.leave(0, "R");
+        class.turn();
+        let empty_ms = class.now.monotonic_ms;
+        class.sleep_until(empty_ms + u64::from(empty_for_s) * 1000 - 100);
+        assert_eq!(class.exchange.hub().rooms(), 1);
+        class.sleep_until(empty_ms + u64::from(empty_for_s) * 1000 + 100);
+        assert_eq!(class.exchange.hub().rooms(), 0, "after {empty_for_s} s");
+    }
+}
+
+#[test]
+fn a_room_entered_again_is_tidied_when_it_falls_quiet() {
+    let mut class = Class::of(1, settings());
+    class.leave(0, "R");
+    class.turn();
+    let left_ms = class.now.monotonic_ms;
+    class.sleep_until(left_ms + 100_000);
+    class.join(0, "R");
+    class.turn();
+    let (held, buffer) = class.log_bytes();
+    assert!(buffer as u64 > held);
+    let joined_ms = class.now.monotonic_ms;
+    class.sleep_until(joined_ms + limits::QUIET_MS + 100);
+    assert_eq!(class.log_bytes(), (held, held as usize));
+}
+
+#[test]
 fn a_stopping_hub_gives_everyone_what_they_are_owed_and_says_goodbye() {
     let mut class = Class::of(3, settings());
     class.wire(1).room = 10;

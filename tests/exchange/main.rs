@@ -2,4 +2,5 @@
 
 mod class;
 mod deadlines;
+mod patience;
 mod room_log;
