@@ -35,6 +35,12 @@ pub const ROOMS_PER_CONNECTION: Limit = limit(4, 1, 8);
 /// Slots beside the table of connections, for those that are answered 503 and sent away.
 /// A class that reloads against a full hub is told so one and all.
 pub const SPARE_CONNECTIONS: u32 = 32;
+/// Addresses to listen on.
+pub const LISTENERS: usize = 32;
+/// How long to wait before accepting again where the system had no place for another socket, not even to turn somebody away.
+pub const ACCEPT_AGAIN_MS: u64 = 250;
+/// A full hub has room again, for the log, once nobody was turned away for this long.
+pub const ROOM_AGAIN_MS: u64 = 10_000;
 /// Connections taken from one listener in one turn, so that a storm of newcomers leaves time for the class.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 
@@ -50,6 +56,8 @@ pub const BYTES_PER_SECOND: Limit = limit(32 * 1024, 0, 1 << 30);
 pub const BYTES_BURST: Limit = limit(64 * 1024, 1024, 1 << 30);
 /// One message from a client, whole. Four of them must fit into a room's log.
 pub const MESSAGE_BYTES: Limit = limit(16 * 1024, 1024, 1 << 20);
+/// How many largest messages a room's log must be able to hold: with fewer, a few members who speak at once would be too much for all.
+pub const MESSAGES_PER_LOG: u32 = 4;
 /// Frames that one room holds for its readers. A reader that lags by more is too slow.
 pub const ROOM_LOG_BYTES: Limit = limit(256 * 1024, 64 * 1024, 64 << 20);
 /// Replies that the hub owes to all connections together.
@@ -125,9 +133,8 @@ pub const BACKLOG: i32 = 1024;
 // ---- How they relate ----------------------------------------------------------------------------
 
 const _: () = {
-    // Else a room could not hold the messages of a few members at once, and all would be too slow.
-    assert!(ROOM_LOG_BYTES.default >= 4 * MESSAGE_BYTES.default);
-    assert!(ROOM_LOG_BYTES.min >= 4 * MESSAGE_BYTES.min);
+    assert!(ROOM_LOG_BYTES.default >= MESSAGES_PER_LOG * MESSAGE_BYTES.default);
+    assert!(ROOM_LOG_BYTES.min >= MESSAGES_PER_LOG * MESSAGE_BYTES.min);
     // Else a largest message could never pass the rate.
     assert!(BYTES_BURST.default >= MESSAGE_BYTES.default);
     // The library needs room for a frame header.
@@ -136,9 +143,6 @@ const _: () = {
     assert!((CONNECTIONS.max + SPARE_CONNECTIONS) as u64 + (ROOMS.max as u64) < u32::MAX as u64);
     assert!(HEAD_BYTES <= READ_BYTES);
 };
-
-/// What a limit in an error of ours calls "four times": `room_log_bytes` over `message_bytes`.
-pub const MESSAGES_PER_LOG: u32 = 4;
 
 // ---- The memory sum -----------------------------------------------------------------------------
 
@@ -163,37 +167,41 @@ pub struct MemorySum {
     pub kernel: u64,
 }
 
+/// The configured numbers that the sum depends on, by their names in the configuration.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // each is the key of that name
+pub struct Bounds {
+    pub connections: u32,
+    pub rooms_per_connection: u32,
+    pub message_bytes: u32,
+    pub rooms: u32,
+    pub room_log_bytes: u32,
+    pub history: u32,
+    pub reply_bytes: u32,
+}
+
 impl MemorySum {
-    /// Sums up: `connections` in at most `rooms_per_connection` rooms each, with messages of at most `message_bytes`; `rooms` of at most
-    /// `room_log_bytes` and `history` frames each; and `reply_bytes` in all.
+    /// Sums up what these bounds allow.
     #[must_use]
-    pub fn of(
-        connections: u32,
-        rooms_per_connection: u32,
-        message_bytes: u32,
-        rooms: u32,
-        room_log_bytes: u32,
-        history: u32,
-        reply_bytes: u32,
-    ) -> MemorySum {
-        let message = u64::from(message_bytes);
-        let log = u64::from(room_log_bytes);
+    pub fn of(bounds: Bounds) -> MemorySum {
+        let message = u64::from(bounds.message_bytes);
+        let log = u64::from(bounds.room_log_bytes);
+        let history = u64::from(bounds.history);
         // A frame in progress is held once, with what allocation rounds up; a fragmented message
         // grows by doubling, so that up to twice its size is held.
-        let seats = u64::from(rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
+        let seats = u64::from(bounds.rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
         let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2;
         // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
-        // may be as large as what lives.
-        // It grows by a quarter.
-        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + u64::from(history) * 16 + 8 * 1024;
+        // may be as large as what lives. It grows by a quarter.
+        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16 + 8 * 1024;
         MemorySum {
-            connections: u64::from(connections + SPARE_CONNECTIONS) * connection,
-            rooms: u64::from(rooms) * room,
-            // One reply of any size may stand beside the limit.
-            replies: u64::from(reply_bytes) * 5 / 4,
+            connections: u64::from(bounds.connections + SPARE_CONNECTIONS) * connection,
+            rooms: u64::from(bounds.rooms) * room,
+            // A queue holds up to three times what is unsent; one frame of any size may pass the limit before anybody is closed for it.
+            replies: 3 * u64::from(bounds.reply_bytes),
             base: 3 << 20,
             // Linux doubles what is asked for.
-            kernel: u64::from(connections) * 2 * SEND_BUFFER_BYTES as u64,
+            kernel: u64::from(bounds.connections) * 2 * SEND_BUFFER_BYTES as u64,
         }
     }
 

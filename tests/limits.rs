@@ -70,6 +70,11 @@ fn open_files() {
     assert_eq!((refused.status, refused.header("Retry-After").is_some()), (503, true), "{refused:?}");
     hub.wait_for_line("no place for another connection");
     anna.say("nobody in here notices");
+    // Nobody knocks, and it sleeps: the system refuses to accept even where there is nobody to accept.
+    let before = hub.cpu_ticks();
+    thread::sleep(Duration::from_millis(500));
+    let spent = hub.cpu_ticks() - before;
+    assert!(spent < 20, "{spent} of 50 ticks on a processor");
     others.pop().expect("some were let in").close();
     connect_at_last(|| tcp(hub.addr)).join(ROOM, "bert");
     assert_eq!(data(&anna.recv_json())["newJoinMember"]["id"], "bert");
@@ -547,10 +552,10 @@ fn refusals_end_patience() {
     // Now and then one passes; the hundredth that does not is the last.
     let mut refused = 0;
     let message = chat("E00002", "flood");
-    while refused < u32::from(limits::REFUSALS) {
+    while refused < usize::from(limits::REFUSALS) {
         bert.send_json(&message);
         let reply = bert.recv_json();
-        refused += u32::from(reply["code"] == "rate_limited");
+        refused += usize::from(reply["code"] == "rate_limited");
     }
     bert.expect_close(1008);
     assert_eq!(refused, 100);

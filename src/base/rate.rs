@@ -17,7 +17,7 @@ pub struct Rate {
 /// One bucket: what was spent of a [`Rate`]. The default is a full one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    full_at_us: u64,
+    full_at_ns: u64,
 }
 
 impl Spent {
@@ -27,12 +27,13 @@ impl Spent {
         if rate.per_second == 0 {
             return true;
         }
-        let now_us = now_ms * 1000;
-        let cost_us = |units: u32| u64::from(units) * 1_000_000 / u64::from(rate.per_second);
-        let full_at_us = self.full_at_us.max(now_us) + cost_us(units);
-        let there = full_at_us <= now_us + cost_us(rate.burst);
+        let now_ns = now_ms * 1_000_000;
+        // Rounded up: at the highest rates a unit is less than a nanosecond, and still not free.
+        let cost_ns = |units: u32| (u64::from(units) * 1_000_000_000).div_ceil(u64::from(rate.per_second));
+        let full_at_ns = self.full_at_ns.max(now_ns) + cost_ns(units);
+        let there = full_at_ns <= now_ns + cost_ns(rate.burst);
         if there {
-            self.full_at_us = full_at_us;
+            self.full_at_ns = full_at_ns;
         }
         there
     }
@@ -83,5 +84,9 @@ mod tests {
         let slow = Rate { per_second: 1, burst: u32::MAX };
         assert!(spent.spend(slow, u32::MAX, 1 << 40));
         assert!(!spent.spend(slow, 1, 1 << 40));
+        let mut spent = Spent::default();
+        let fast = Rate { per_second: 1 << 30, burst: 1 << 30 };
+        let passed = (0..).take_while(|_| spent.spend(fast, 1 << 20, 0)).count();
+        assert!((1020..=1024).contains(&passed), "{passed}");
     }
 }

@@ -176,16 +176,15 @@ impl Config {
     /// The most memory that a hub with this configuration can come to hold.
     #[must_use]
     pub fn memory(&self) -> MemorySum {
-        let Settings { rooms, rooms_per_connection, room_log_bytes, history, .. } = self.hub;
-        MemorySum::of(
-            self.connections,
-            rooms_per_connection,
-            self.message_bytes,
-            rooms,
-            room_log_bytes,
-            history,
-            self.reply_bytes,
-        )
+        MemorySum::of(limits::Bounds {
+            connections: self.connections,
+            rooms_per_connection: self.hub.rooms_per_connection,
+            message_bytes: self.message_bytes,
+            rooms: self.hub.rooms,
+            room_log_bytes: self.hub.room_log_bytes,
+            history: self.hub.history,
+            reply_bytes: self.reply_bytes,
+        })
     }
 
     /// Every value, where it comes from, and the memory sum, to be displayed.

@@ -6,7 +6,7 @@
 
 use super::outlet::Outlet;
 use super::peer::{Part, Peer, SeatRef};
-use super::room::{Bounds, Offered, Room, member_json};
+use super::room::{Bounds, MemberJson, Offered, Room};
 use super::settings::Settings;
 use crate::base::{Key, Now, Rate, Slots, TICK_MS, Timer, Wheel};
 use crate::limits;
@@ -97,11 +97,17 @@ impl Hub {
             Err(failure) => {
                 if peer.was_bad(true) {
                     outlet.close(who, CloseReason::BadMessages);
+                } else if !within_rate && peer.was_refused(now.monotonic_ms) {
+                    // It is answered for what is wrong with it, and counts for being too much as well.
+                    outlet.close(who, CloseReason::Flood);
                 }
                 Some(failure)
             }
             Ok(Request::Heartbeat) => {
-                peer.was_bad(false);
+                // One over the rate is life, and no more.
+                if within_rate {
+                    peer.was_bad(false);
+                }
                 None
             }
             Ok(_) if !within_rate => {
@@ -116,12 +122,12 @@ impl Hub {
             Ok(request) => {
                 peer.was_bad(false);
                 match request {
+                    Request::Heartbeat => Ok(()),
                     Request::Join { from, room_number } => self.join(now, who, from, &room_number, reference, outlet),
                     Request::Leave { room_number } => self.leave(now, who, &room_number, reference, outlet),
                     Request::Say { data_type, room_number, from_id, content } => {
                         self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
                     }
-                    Request::Heartbeat => Ok(()),
                 }
                 .err()
             }
@@ -174,9 +180,9 @@ impl Hub {
         if found.is_none() && !self.settings.auto_create {
             return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
         }
-        let (member, id_end) = member_json(&from);
+        let member = MemberJson::new(&from);
         let room = found.and_then(|key| self.rooms.get(key));
-        if room.is_some_and(|room| room.has_id(&member, id_end)) {
+        if room.is_some_and(|room| room.has_id_of(&member)) {
             self.reply(who, outlet, reply::duplicate);
             return Ok(());
         }
@@ -198,7 +204,7 @@ impl Hub {
         };
         self.broadcast(key, outlet, |room| room.announce(now, &member));
         let Some(room) = self.rooms.get_mut(key) else { return Ok(()) };
-        let joined_seq = room.sit(who, from.clone());
+        let joined_seq = room.sit(who, member);
         let seat = SeatRef { room: key, joined_seq };
         if let Some(peer) = peer_mut(&mut self.peers, who) {
             peer.join_by_ms = None;
@@ -227,11 +233,6 @@ impl Hub {
         outlet: &mut impl Outlet,
     ) -> Result<(), Failure> {
         let seat = self.seat_in(who, room_number)?;
-        self.end_seat_of(now, who, seat, reference, outlet);
-        Ok(())
-    }
-
-    fn end_seat_of(&mut self, now: Now, who: Key, seat: SeatRef, reference: Option<&str>, outlet: &mut impl Outlet) {
         if let Some(peer) = peer_mut(&mut self.peers, who) {
             peer.seats.retain(|other| *other != seat);
             peer.next_seat = 0;
@@ -239,6 +240,7 @@ impl Hub {
         // Half a frame of another room stands before what is moved to the own queue here.
         self.keep_rests(who, outlet);
         self.end_seat(now, seat, Some(LeaveReason::Left), reference, outlet);
+        Ok(())
     }
 
     /// PROTOCOL.md, Chat and application data.
@@ -292,7 +294,7 @@ impl Hub {
         let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(key) else { return };
         append(room);
-        let append_ms = room.last_append_ms;
+        let was_tidy = std::mem::take(&mut room.tidy);
         if !room.changed {
             room.changed = true;
             self.changed.push(key);
@@ -302,8 +304,8 @@ impl Hub {
             // It stays on the list: its flush at the end of the turn has only the rest to offer.
             room.changed = true;
         }
-        if !self.wheel.is_set(key.index) {
-            self.wheel.set(key.index, append_ms + limits::QUIET_MS);
+        if was_tidy {
+            self.watch_room(key);
         }
     }
 
@@ -320,19 +322,14 @@ impl Hub {
         reference: Option<&str>,
         outlet: &mut impl Outlet,
     ) {
-        let Some(member) =
-            self.rooms.get(seat.room).and_then(|room| room.member(seat.joined_seq)).map(Box::<str>::from)
-        else {
-            return;
-        };
         if let Some(reason) = reason {
-            self.broadcast(seat.room, outlet, |room| room.announce_leave(now, &member, reason, reference));
+            self.broadcast(seat.room, outlet, |room| room.announce_leave(now, seat.joined_seq, reason, reference));
         }
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.settle(seat.joined_seq, outlet);
         room.stand_up(seat.joined_seq, now);
-        if room.is_empty() && !self.wheel.is_set(seat.room.index) {
-            self.wheel.set(seat.room.index, now.monotonic_ms + limits::QUIET_MS);
+        if room.is_empty() {
+            self.watch_room(seat.room);
         }
     }
 
@@ -451,27 +448,34 @@ impl Hub {
         self.wheel.set(self.connection_timer(who), due_ms);
     }
 
+    /// Ends a room that was empty for long, and tidies one that is quiet.
     fn look_after_room(&mut self, index: u32, now: Now) {
         let Some(key) = self.rooms.key_at(index) else { return };
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let quiet_at_ms = room.last_append_ms + limits::QUIET_MS;
-        if now.monotonic_ms < quiet_at_ms {
-            self.wheel.set(index, quiet_at_ms);
-            return;
-        }
-        room.log.shrink();
-        if !room.is_empty() {
-            return;
-        }
-        let ends_at_ms = room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000;
-        if now.monotonic_ms < ends_at_ms {
-            self.wheel.set(index, ends_at_ms);
-        } else if room.is_configured() {
+        if room.is_empty() && now.monotonic_ms >= room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000 {
+            if !room.is_configured() {
+                return self.end_room(key);
+            }
             // Its series goes on: only the frames go.
             room.log.let_go(room.log.end());
             room.log.shrink();
-        } else {
-            self.end_room(key);
+            room.tidy = true;
+        } else if !room.tidy && now.monotonic_ms >= room.last_append_ms + limits::QUIET_MS {
+            room.log.shrink();
+            room.tidy = true;
+        }
+        self.watch_room(key);
+    }
+
+    /// Sets a room's timer to the nearest thing that is to be done for it, if any.
+    fn watch_room(&mut self, key: Key) {
+        let Some(room) = self.rooms.get(key) else { return };
+        let quiet_at_ms = (!room.tidy).then_some(room.last_append_ms + limits::QUIET_MS);
+        // An empty configured room without frames has nothing left to lose.
+        let ends = room.is_empty() && (!room.is_configured() || room.log.frames() > 0);
+        let ends_at_ms = ends.then_some(room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000);
+        if let Some(due_ms) = [quiet_at_ms, ends_at_ms].into_iter().flatten().min() {
+            self.wheel.set(key.index, due_ms);
         }
     }
 

@@ -9,7 +9,6 @@ mod room;
 mod settings;
 
 pub use self::hub::Hub;
-pub use self::log::Log;
 pub use outlet::Outlet;
 pub use peer::Part;
 pub use settings::{RoomSettings, Settings};

@@ -18,10 +18,8 @@ const JSON_FRAME_BYTES: usize = 256;
 pub(super) struct Seat {
     /// The seq of its join frame. Seats are in the order of it, and it is never given twice.
     pub joined_seq: u64,
-    /// The Member as JSON text: a piece of the roster, and the `from` of all that is said from here.
-    member: Box<str>,
-    /// Where in `member` the id ends: all Members are written the same way, so that texts up to there are equal where ids are.
-    id_end: u16,
+    /// A piece of the roster, and the `from` of all that is said from here.
+    member: MemberJson,
     /// Who reads the log from here. None where the reader was found too slow, until its connection has ended.
     reader: Option<Reader>,
 }
@@ -57,6 +55,8 @@ pub(super) struct Room {
     /// Whether there is something to flush: the room is on the hub's list of changed rooms.
     pub changed: bool,
     pub last_append_ms: u64,
+    /// Nothing was appended since the log gave back what its buffer had to spare.
+    pub tidy: bool,
     /// Since when nobody sits here.
     pub empty_since_ms: u64,
 }
@@ -94,6 +94,7 @@ impl Room {
             log: Log::default(),
             changed: false,
             last_append_ms: now.monotonic_ms,
+            tidy: true,
             empty_since_ms: now.monotonic_ms,
         }
     }
@@ -116,13 +117,12 @@ impl Room {
 
     /// The roster, in join order, as JSON text.
     pub fn roster(&self) -> impl Iterator<Item = &str> {
-        self.seats.iter().map(|seat| &*seat.member)
+        self.seats.iter().map(|seat| &*seat.member.text)
     }
 
-    /// Whether somebody sits here under this id.
-    pub fn has_id(&self, member_json: &str, id_end: usize) -> bool {
-        let id = &member_json[..id_end];
-        self.seats.iter().any(|seat| &seat.member[..usize::from(seat.id_end)] == id)
+    /// Whether somebody sits here under this member's id.
+    pub fn has_id_of(&self, member: &MemberJson) -> bool {
+        self.seats.iter().any(|seat| seat.member.id() == member.id())
     }
 
     fn set_owner(&mut self, owner_json: &str) {
@@ -140,7 +140,8 @@ impl Room {
 
     /// Tells everyone that a member came, and makes it an owner where the room has none and stands empty. The seat itself is taken
     /// by [`Room::sit`], so that the joiner is not told.
-    pub fn announce(&mut self, now: Now, member_json: &str) {
+    pub fn announce(&mut self, now: Now, member_json: &MemberJson) {
+        let member_json = &*member_json.text;
         if self.is_empty() && !self.owner_configured {
             self.set_owner(member_json);
         }
@@ -151,19 +152,17 @@ impl Room {
     }
 
     /// Gives a seat to whoever was just announced. It reads what comes from now on.
-    pub fn sit(&mut self, connection: Key, member: Member) -> u64 {
+    pub fn sit(&mut self, connection: Key, member: MemberJson) -> u64 {
         let joined_seq = self.log.seq();
-        let (member, id_end) = member_json(&member);
-        self.roster_bytes += member.len() + 1;
+        self.roster_bytes += member.text.len() + 1;
         let reader = Some(Reader { connection, cursor: self.log.end() });
-        // `id_end` is at most six bytes for each of an id, and two quotes and a name: far below a u16.
-        self.seats.push(Seat { joined_seq, member: member.into(), id_end: id_end as u16, reader });
+        self.seats.push(Seat { joined_seq, member, reader });
         joined_seq
     }
 
     /// The joiner's own reply, with everyone in it.
     pub fn welcome(&self, out: &mut Vec<u8>, now: Now, joined_seq: u64, reference: Option<&str>) {
-        let joiner = self.seat(joined_seq).map_or("null", |seat| &seat.member);
+        let joiner = self.seat(joined_seq).map_or("null", |seat| &seat.member.text);
         out.reserve(self.fields.len() + self.roster_bytes + joiner.len() + JSON_FRAME_BYTES);
         let stamp = Stamp { seq: joined_seq, time_ms: now.wall_ms, reference };
         reply::join_successfully(out, &self.fields, self.roster(), joiner, stamp);
@@ -172,40 +171,38 @@ impl Room {
     /// Appends what the member in this seat says.
     pub fn say(&mut self, now: Now, joined_seq: u64, data_type: u16, content: &str, reference: Option<&str>) {
         let Some(place) = self.place(joined_seq) else { return };
-        let from = &self.seats[place].member;
+        let from = &*self.seats[place].member.text;
         let stamp = self.stamp(now, reference);
-        let payload_max = from.len() + content.len() + self.number_json.len() + JSON_FRAME_BYTES + limits::ID_BYTES;
+        let reference_bytes = reference.map_or(0, str::len);
+        let payload_max = from.len() + content.len() + self.number_json.len() + reference_bytes + JSON_FRAME_BYTES;
         self.log.append(payload_max, |out| reply::said(out, data_type, from, &self.number_json, content, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
     /// Tells everyone that the member in this seat leaves.
-    pub fn announce_leave(&mut self, now: Now, leaver: &str, reason: LeaveReason, reference: Option<&str>) {
+    pub fn announce_leave(&mut self, now: Now, joined_seq: u64, reason: LeaveReason, reference: Option<&str>) {
+        let Some(place) = self.place(joined_seq) else { return };
+        let leaver = &*self.seats[place].member.text;
         let stamp = self.stamp(now, reference);
-        let payload_max = self.fields.len() + leaver.len() + JSON_FRAME_BYTES;
+        let payload_max = self.fields.len() + leaver.len() + reference.map_or(0, str::len) + JSON_FRAME_BYTES;
         self.log.append(payload_max, |out| reply::left(out, &self.fields, leaver, reason, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
-    /// The Member in this seat as JSON text, given up by it: the last that is asked of a seat.
-    pub fn stand_up(&mut self, joined_seq: u64, now: Now) -> Option<Box<str>> {
-        let seat = self.seats.remove(self.place(joined_seq)?);
+    /// Ends a seat, whose reader has been given what it is owed.
+    pub fn stand_up(&mut self, joined_seq: u64, now: Now) {
+        let Some(place) = self.place(joined_seq) else { return };
+        let seat = self.seats.remove(place);
         debug_assert!(
             seat.reader.is_none_or(|reader| reader.cursor == self.log.frame_end(reader.cursor)),
             "half a frame lost"
         );
-        self.roster_bytes -= seat.member.len() + 1;
+        self.roster_bytes -= seat.member.text.len() + 1;
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
             // A room that was full once need not keep a full room's table.
             self.seats = Vec::new();
         }
-        Some(seat.member)
-    }
-
-    /// The Member in this seat as JSON text.
-    pub fn member(&self, joined_seq: u64) -> Option<&str> {
-        self.seat(joined_seq).map(|seat| &*seat.member)
     }
 
     fn place(&self, joined_seq: u64) -> Option<usize> {
@@ -322,8 +319,22 @@ fn keep_rest(log: &Log, reader: &Reader, outlet: &mut impl Outlet) -> u64 {
     end
 }
 
-/// A Member as JSON text, and where in it the id ends.
-pub(super) fn member_json(member: &Member) -> (String, usize) {
-    let id_end = r#"{"id":"#.len() + reply::json(&member.id).len();
-    (reply::json(member), id_end)
+/// A Member as JSON text.
+pub(super) struct MemberJson {
+    text: Box<str>,
+    /// Where in `text` the id ends.
+    id_end: u16,
+}
+
+impl MemberJson {
+    pub fn new(member: &Member) -> Self {
+        let id_end = r#"{"id":"#.len() + reply::json(&member.id).len();
+        // An id takes six bytes for each of its own at most: far below what a u16 counts.
+        MemberJson { text: reply::json(member).into(), id_end: id_end as u16 }
+    }
+
+    /// The text up to the end of the id: all Members are written the same way, so that these are equal where ids are.
+    fn id(&self) -> &str {
+        &self.text[..usize::from(self.id_end)]
+    }
 }

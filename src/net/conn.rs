@@ -210,6 +210,9 @@ impl<S: Stream> Conn<S> {
 
     /// Answers the request head with `response`, a 101: from now on the two sides speak WebSocket, in messages and frames of at most
     /// `message_bytes`.
+    ///
+    /// # Panics
+    /// Where something is queued already: the answer to the head comes first, and once.
     pub fn upgrade(&mut self, response: &[u8], message_bytes: usize) {
         let config = WebSocketConfig::default()
             .read_buffer_size(limits::READ_BUFFER_BYTES)
@@ -230,6 +233,9 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Answers the request head with `response`, and closes.
+    ///
+    /// # Panics
+    /// Where something is queued already: the answer to the head comes first, and once.
     pub fn refuse(&mut self, response: &[u8]) {
         self.queue.keep_part(response);
         self.stage = Stage::Closing { shut_down: false };
@@ -271,7 +277,10 @@ impl<S: Stream> Conn<S> {
         self.queue.keep(write);
     }
 
-    /// Puts the rest of a frame that [`Conn::offer`] took in part into the own queue, which is empty.
+    /// Puts the rest of a frame that [`Conn::offer`] took in part into the own queue.
+    ///
+    /// # Panics
+    /// Where something is queued already: nothing may stand before the rest of a frame.
     pub fn keep_rest(&mut self, rest: &[u8]) {
         self.queue.keep_part(rest);
     }
@@ -291,6 +300,18 @@ impl<S: Stream> Conn<S> {
     /// Forgets what is in the own queue, but for the rest of a frame sent in part.
     pub fn forget_owed(&mut self) {
         self.queue.forget_whole_frames();
+    }
+
+    /// Gives the connection up: nothing more is sent, not even the rest of a frame.
+    pub fn abandon(&mut self) {
+        self.queue = Queue::default();
+        self.flow = Flow::Broken;
+    }
+
+    /// Whether the last word is said.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing { .. })
     }
 
     /// Whether nothing that somebody else offered can have been sent in part: the socket took all it was given, or what it did not take

@@ -226,14 +226,21 @@ impl<S: Stream> Connections<S> {
         }
     }
 
-    /// Where more is owed in all than may be, closes those who are owed most, until what the others are owed is within bounds.
-    pub fn judge_all(&mut self) {
-        let mut owed_bytes = self.owed_bytes;
-        while owed_bytes > self.bounds.reply_bytes {
-            let most = self.table.iter().filter(|(_, c)| !c.ending).max_by_key(|(_, c)| c.conn.owed_bytes());
-            let Some((key, connection)) = most.filter(|(_, c)| c.conn.owed_bytes() > 0) else { return };
-            owed_bytes -= connection.conn.owed_bytes();
+    /// While more is owed in all than may be, closes the one that is owed most, and keeps no more of its queue than the frame that it is in the
+    /// middle of; not even that where it is too much still, or where it is closing already. The hub hears of it when the turn is over.
+    pub fn shed(&mut self) {
+        while self.owed_bytes > self.bounds.reply_bytes {
+            let most = self.table.iter().max_by_key(|(_, connection)| connection.conn.owed_bytes());
+            let Some((key, connection)) = most else { return };
+            if connection.conn.is_closing() {
+                self.remove(key);
+                continue;
+            }
             self.close(key, CloseReason::Overload);
+            self.with_queue(key, Conn::forget_owed);
+            if self.owed_bytes > self.bounds.reply_bytes {
+                self.with_queue(key, Conn::abandon);
+            }
         }
     }
 
@@ -252,7 +259,7 @@ impl<S: Stream> Connections<S> {
         self.with_queue(key, |conn| match reason {
             CloseReason::Client(_) => conn.answer_close(),
             CloseReason::TooSlow | CloseReason::Overload => {
-                // What it could not read until now is not kept any longer: only so is the bound one.
+                // What it could not read until now is not kept any longer, but for the frame that it is in the middle of.
                 conn.forget_owed();
                 conn.close(reason);
             }

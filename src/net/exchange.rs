@@ -141,6 +141,8 @@ impl<S: Stream> Exchange<S> {
         self.connections.take_ready(&mut reading);
         for key in reading.drain(..) {
             self.read(now, key, &mut buffer);
+            // Replies are bounded at every moment, and not only when the turn is over.
+            self.connections.shed();
         }
         self.reading = reading;
         self.buffer = buffer;
@@ -151,6 +153,8 @@ impl<S: Stream> Exchange<S> {
         match connection.conn.fill(buffer) {
             Filled::Nothing => {}
             Filled::End if connection.conn.is_open() => self.connections.close(key, CloseReason::Broken),
+            // A client may end its side and still read: what is on its way to it has until its deadline.
+            Filled::End if connection.ending && connection.conn.owed_bytes() > 0 && !connection.conn.is_broken() => {}
             Filled::End => self.connections.remove(key),
             Filled::Bytes(count) => {
                 // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
@@ -158,7 +162,7 @@ impl<S: Stream> Exchange<S> {
                     self.connections.set_ready(key, false);
                 }
                 self.take(now, key, &buffer[..count]);
-                // Replies go out before the next connection is read: a class that joins in one turn is owed one roster at a time.
+                // Replies go out before the next connection is read: a class that joins in one turn is sent one roster at a time.
                 self.connections.flush_owing();
             }
         }
@@ -261,7 +265,7 @@ impl<S: Stream> Exchange<S> {
     pub fn finish(&mut self, now: Now) {
         loop {
             self.connections.flush_owing();
-            self.connections.judge_all();
+            self.connections.shed();
             if let Some((key, reason)) = self.connections.pop_gone() {
                 debug!("connection {} closed: {}", key.index, reason.words());
                 self.hub.depart(now, key, reason, &mut self.connections);
@@ -283,11 +287,13 @@ impl<S: Stream> Exchange<S> {
             }
             match self.connections.get_mut(key) {
                 Some(connection) if connection.conn.is_open() => {
-                    self.hub.settle(key, &mut self.connections);
+                    // Closed first, it is not judged for what is moved to its queue now.
                     self.connections.close(key, CloseReason::Stopping);
+                    self.hub.settle(key, &mut self.connections);
                 }
                 _ => self.connections.remove(key),
             }
+            self.connections.shed();
         }
         self.finish(now);
     }

@@ -1,7 +1,8 @@
 //! What belongs to one connection alone and was not sent yet.
 //!
 //! Owns: the bytes (replies, the close frame, an HTTP response, and room frames that had to go before them), and where in them
-//! frames begin and end. Refuses to know: sockets, and what a frame says. Empty, as it nearly always is, it holds no memory.
+//! frames begin and end. Refuses to know: sockets, and what a frame says. Empty, as it nearly always is, it holds no
+//! memory, and else no more than three times what is unsent.
 
 use crate::wire::frame;
 
@@ -34,8 +35,11 @@ impl Queue {
     }
 
     /// Puts bytes that are not whole frames into the empty queue: the rest of a frame, or an HTTP response.
+    ///
+    /// # Panics
+    /// Where the queue is not empty: the peer would read the part as the middle of something else.
     pub fn keep_part(&mut self, part: &[u8]) {
-        debug_assert!(self.is_empty(), "a part stands before all frames");
+        assert!(self.is_empty(), "a part stands before all frames");
         self.bytes.extend_from_slice(part);
         self.frame_end = self.bytes.len();
     }
@@ -50,10 +54,14 @@ impl Queue {
         while self.frame_end < self.sent {
             self.frame_end += frame::length(&self.bytes[self.frame_end..]);
         }
-        if self.sent > self.bytes.len() / 2 {
+        // What is held follows what is owed: one who reads most of a large roster and then stops holds no more than the rest of it.
+        if self.sent > self.bytes.len() / 4 {
             self.bytes.drain(..self.sent);
             self.frame_end -= self.sent;
             self.sent = 0;
+            if self.bytes.capacity() > 2 * self.bytes.len() {
+                self.bytes.shrink_to_fit();
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use log::{info, warn};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -26,8 +27,7 @@ const STOP_SIGNALS: [i32; 2] = [2, 15];
 
 /// Tokens below are connections, by their place in the table.
 const SIGNALS: Token = Token(usize::MAX - 1);
-const FIRST_LISTENER: usize = usize::MAX - 64;
-const LISTENERS_MAX: usize = 62;
+const FIRST_LISTENER: usize = SIGNALS.0 - limits::LISTENERS;
 
 /// A hub with its sockets.
 pub struct Server {
@@ -47,10 +47,15 @@ struct Listener {
     address: SocketAddr,
     /// There may be more to accept; the poll tells only of what comes anew.
     ready: bool,
+    /// The system had no place for another socket: when to try again, in monotonic milliseconds.
+    again_at_ms: Option<u64>,
+    /// It has been said in the log that accepting fails.
+    failing: bool,
 }
 
 struct Full {
     since: Now,
+    last: Now,
     turned_away: u64,
 }
 
@@ -98,13 +103,13 @@ impl Server {
         let mut signals = Signals::new(STOP_SIGNALS)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let mut listeners = Vec::new();
-        for (n, address) in listen.iter().take(LISTENERS_MAX).enumerate() {
+        for (n, address) in listen.iter().enumerate() {
             let shares_port = listen.iter().any(|other| other.is_ipv4() && other.port() == address.port());
             let mut socket = open(*address, shares_port && address.port() != 0)
                 .map_err(|error| BindError { address: Some(*address), error })?;
             poll.registry().register(&mut socket, Token(FIRST_LISTENER + n), Interest::READABLE)?;
             let address = socket.local_addr()?;
-            listeners.push(Listener { socket, address, ready: false });
+            listeners.push(Listener { socket, address, ready: false, again_at_ms: None, failing: false });
         }
         let exchange = Exchange::new(options, settings, clock.read());
         Ok(Server { poll, listeners, signals, clock, exchange, spare: spare(), full_since: None })
@@ -181,7 +186,8 @@ impl Server {
         if self.exchange.has_ready() || self.listeners.iter().any(|listener| listener.ready) {
             return Some(Duration::ZERO);
         }
-        let due_ms = [self.exchange.next_deadline_ms(), until_ms].into_iter().flatten().min()?;
+        let accept_ms = self.listeners.iter().filter_map(|listener| listener.again_at_ms).min();
+        let due_ms = [self.exchange.next_deadline_ms(), accept_ms, until_ms].into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(self.clock.read().monotonic_ms)))
     }
 
@@ -189,19 +195,37 @@ impl Server {
 
     fn accept(&mut self, n: usize, now: Now) {
         for _ in 0..limits::ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get_mut(n).filter(|listener| listener.ready) else { return };
-            match listener.socket.accept() {
-                Ok((stream, from)) => self.welcome(now, stream, from.ip()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                Err(error) => {
-                    if !self.turn_away_without_descriptor(n) {
-                        warn!("cannot accept a connection: {error}");
-                        return;
-                    }
-                    self.turned_away(now, format_args!("the system has no place for another connection ({error})"));
-                }
+            let Some(listener) = self.listeners.get_mut(n) else { return };
+            if listener.again_at_ms.take_if(|again_at_ms| *again_at_ms <= now.monotonic_ms).is_some() {
+                listener.ready = true;
             }
+            if !listener.ready {
+                return;
+            }
+            match listener.socket.accept() {
+                Ok((stream, from)) => {
+                    listener.failing = false;
+                    self.welcome(now, stream, from.ip());
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::MFILE | Errno::NFILE) => self.turn_away_without_descriptor(n, now, &error),
+                    Some(Errno::NOBUFS | Errno::NOMEM) => self.accept_later(n, now, &error),
+                    // The newcomer has gone, or its network has: accept(2) says to go on with the next.
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// The system has no place for another socket, nor one to tell a newcomer so: those who wait are not lost, and the poll would not tell of
+    /// them again.
+    fn accept_later(&mut self, n: usize, now: Now, error: &io::Error) {
+        let Some(listener) = self.listeners.get_mut(n) else { return };
+        listener.ready = false;
+        listener.again_at_ms = Some(now.monotonic_ms + limits::ACCEPT_AGAIN_MS);
+        if !std::mem::replace(&mut listener.failing, true) {
+            warn!("cannot accept connections on {} for now: {error}", listener.address);
         }
     }
 
@@ -216,8 +240,9 @@ impl Server {
         }
         match fits {
             Ok(()) => {
-                if let Some(full) = self.full_since.take() {
-                    let seconds = (now.monotonic_ms - full.since.monotonic_ms) / 1000;
+                let is_over = |full: &mut Full| now.monotonic_ms >= full.last.monotonic_ms + limits::ROOM_AGAIN_MS;
+                if let Some(full) = self.full_since.take_if(is_over) {
+                    let seconds = (full.last.monotonic_ms - full.since.monotonic_ms) / 1000;
                     info!("there is room again: {} were turned away within {seconds} s", full.turned_away);
                 }
             }
@@ -233,27 +258,30 @@ impl Server {
     fn turned_away(&mut self, now: Now, why: fmt::Arguments) {
         let full = self.full_since.get_or_insert_with(|| {
             warn!("{why}: newcomers are told 503");
-            Full { since: now, turned_away: 0 }
+            Full { since: now, last: now, turned_away: 0 }
         });
+        full.last = now;
         full.turned_away += 1;
     }
 
-    /// There are no descriptors left: gives up the spare one for as long as it takes to tell one newcomer so. Says whether that was it.
-    fn turn_away_without_descriptor(&mut self, n: usize) -> bool {
-        if self.spare.take().is_none() {
-            self.spare = spare();
-            return false;
-        }
-        if let Some(listener) = self.listeners.get_mut(n)
-            && let Ok((mut stream, _)) = listener.socket.accept()
-        {
-            // There is no place for it to wait in: what it has sent is read, so that no reset overtakes the answer, and that is all.
-            let _unread = stream.read(&mut [0; limits::HEAD_BYTES]);
-            let _unheard = stream.write(&http::full(false));
-            let _gone = stream.shutdown(std::net::Shutdown::Write);
+    /// There are no descriptors left: gives up the spare one for as long as it takes to tell one newcomer so. The system says so even where nobody
+    /// waits.
+    fn turn_away_without_descriptor(&mut self, n: usize, now: Now, error: &io::Error) {
+        let Some(listener) = self.listeners.get_mut(n) else { return };
+        drop(self.spare.take());
+        match listener.socket.accept() {
+            Ok((mut stream, _)) => {
+                // There is no place for it to wait in: what it has sent is read, so that no reset overtakes the answer, and that is all.
+                let _unread = stream.read(&mut [0; limits::HEAD_BYTES]);
+                let _unheard = stream.write(&http::full(false));
+                let _gone = stream.shutdown(std::net::Shutdown::Write);
+                drop(stream);
+                self.turned_away(now, format_args!("the system has no place for another connection ({error})"));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+            Err(error) => self.accept_later(n, now, &error),
         }
         self.spare = spare();
-        true
     }
 }
 

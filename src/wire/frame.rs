@@ -98,12 +98,6 @@ impl Meter {
         (taken + payload as usize, ends)
     }
 
-    /// Whether the next byte starts a frame.
-    #[must_use]
-    pub fn at_boundary(&self) -> bool {
-        self.held == 0
-    }
-
     fn read_header(&mut self) {
         if self.held < 2 {
             return;
@@ -168,7 +162,6 @@ mod tests {
             while at < stream.len() {
                 let (taken, ended) = meter.advance(&stream[at..stream.len().min(at + piece)]);
                 at += taken;
-                assert_eq!(meter.at_boundary(), ended);
                 if ended {
                     found.push(at);
                 }

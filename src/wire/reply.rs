@@ -1,7 +1,8 @@
 //! What the hub says, as the JSON of PROTOCOL.md.
 //!
 //! Owns: the shape of every reply and broadcast. Refuses to know: when one is due and who reads it. Members and rooms come as
-//! pieces of JSON that their room has kept since they joined or changed, so that nothing is serialised twice.
+//! pieces of JSON that their room has kept since they joined or changed, so that nothing is serialised twice; `room_fields` is such a piece,
+//! `"number":…,"name":…,"desc":…,"owner":{…},"createTime":…`, without braces.
 
 use serde::Serialize;
 
@@ -10,9 +11,6 @@ use super::request::Failure;
 
 /// The duplicate join's words: the specification's own, to the letter.
 pub const DUPLICATE: &str = "连接被拒,您已在其他页面或客户端加入该房间,请先将其退出!";
-
-/// A room as far as its text goes: `"number":…,"name":…,"desc":…,"owner":{…},"createTime":…`, without braces.
-pub type RoomFields = str;
 
 /// Where a frame stands in its room's series, and when that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +32,13 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
 /// The joiner's own reply: the Room with everyone in it. `members` are pieces of JSON in join order, the joiner last.
 pub fn join_successfully<'m>(
     out: &mut Vec<u8>,
-    room: &RoomFields,
+    room_fields: &str,
     members: impl Iterator<Item = &'m str>,
     joiner: &str,
     stamp: Stamp,
 ) {
     successfully(out, "Join", 1, stamp, None, |out| {
-        put(out, room);
+        put(out, room_fields);
         put(out, r#","members":["#);
         for (n, member) in members.enumerate() {
             if n > 0 {
@@ -54,18 +52,18 @@ pub fn join_successfully<'m>(
 }
 
 /// What everyone else in the room sees of a join.
-pub fn joined(out: &mut Vec<u8>, room: &RoomFields, joiner: &str, stamp: Stamp) {
+pub fn joined(out: &mut Vec<u8>, room_fields: &str, joiner: &str, stamp: Stamp) {
     successfully(out, "Join", 1, stamp, None, |out| {
-        put(out, room);
+        put(out, room_fields);
         put(out, r#","newJoinMember":"#);
         put(out, joiner);
     });
 }
 
 /// What everyone left in the room sees of a leave, and the leaver too where it asked.
-pub fn left(out: &mut Vec<u8>, room: &RoomFields, leaver: &str, reason: LeaveReason, stamp: Stamp) {
+pub fn left(out: &mut Vec<u8>, room_fields: &str, leaver: &str, reason: LeaveReason, stamp: Stamp) {
     successfully(out, "Leave", 2, stamp, Some(reason), |out| {
-        put(out, room);
+        put(out, room_fields);
         put(out, r#","newLeaveMember":"#);
         put(out, leaver);
     });

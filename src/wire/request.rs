@@ -211,6 +211,8 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
             None => None,
             Some(raw) => optional_string(FROM_ID, object::<From>(FROM, raw.get())?.id, limits::ID_BYTES)?,
         };
+        // Nobody has the empty id: whoever sends it has left it out.
+        let from_id = from_id.filter(|id| !id.is_empty());
         let content = content_of(data_type, data.content)?;
         return Ok(Request::Say { data_type, room_number, from_id, content });
     }

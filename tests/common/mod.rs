@@ -161,6 +161,15 @@ impl Hub {
         line.trim().trim_end_matches("kB").trim().parse().expect("a number")
     }
 
+    /// Ticks (of 10 ms, mostly) that it has spent on a processor.
+    #[track_caller]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the hub runs");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // utime and stime are fields 14 and 15 of proc(5); the first two end with the bracket.
+        [11, 12].iter().map(|field| fields[*field].parse::<u64>().expect("a number")).sum()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

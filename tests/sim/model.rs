@@ -114,8 +114,8 @@ pub struct Peer {
     last_seen_ms: u64,
     join_by_ms: Option<u64>,
     bad_in_a_row: u32,
-    refusals: u32,
-    refusals_since_ms: u64,
+    /// When something was refused for its rate.
+    refused_ms: Vec<u64>,
     frames: Bucket,
     bytes: Bucket,
     over_rate: bool,
@@ -127,6 +127,15 @@ pub struct Peer {
     pub owed: usize,
     /// How it may end; it does with this turn, where there is any.
     pub ends: Vec<End>,
+}
+
+impl Peer {
+    /// Something is refused for its rate. Says whether that is the hundredth within ten seconds.
+    fn is_refused(&mut self, now_ms: u64) -> bool {
+        self.refused_ms.push(now_ms);
+        self.refused_ms.retain(|at_ms| now_ms - at_ms < limits::REFUSALS_MS);
+        self.refused_ms.len() >= usize::from(limits::REFUSALS)
+    }
 }
 
 /// Thousandths of what may still be spent.
@@ -184,8 +193,7 @@ impl Model {
             last_seen_ms: 0,
             join_by_ms: None,
             bad_in_a_row: 0,
-            refusals: 0,
-            refusals_since_ms: 0,
+            refused_ms: Vec::new(),
             frames: Bucket { ..full },
             bytes: full,
             over_rate: false,
@@ -315,22 +323,19 @@ impl Model {
         let refused = match &request.ask {
             Ask::Bad(code) => {
                 peer.bad_in_a_row += 1;
-                if peer.bad_in_a_row == 16 {
+                if peer.bad_in_a_row == 16 || !within && peer.is_refused(now_ms) {
                     peer.ends.push(End { reason: "closed", close: Some(Some(1008)) });
                 }
                 Err(*code)
             }
             Ask::Heartbeat => {
-                peer.bad_in_a_row = 0;
+                if within {
+                    peer.bad_in_a_row = 0;
+                }
                 Ok(())
             }
             _ if !within => {
-                if peer.refusals == 0 || now_ms - peer.refusals_since_ms >= limits::REFUSALS_MS {
-                    peer.refusals = 0;
-                    peer.refusals_since_ms = now_ms;
-                }
-                peer.refusals += 1;
-                if peer.refusals == u32::from(limits::REFUSALS) {
+                if peer.is_refused(now_ms) {
                     peer.ends.push(End { reason: "closed", close: Some(Some(1008)) });
                 }
                 Err("rate_limited")

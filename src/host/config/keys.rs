@@ -201,6 +201,9 @@ pub(super) fn check_listen(listen: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, S
     if listen.is_empty() {
         return Err("at least one address is needed, as in [\"[::]:9000\"]".to_owned());
     }
+    if listen.len() > limits::LISTENERS {
+        return Err(format!("{} addresses, at most {} can be listened on", listen.len(), limits::LISTENERS));
+    }
     let twice = listen.iter().enumerate().find(|(i, address)| address.port() != 0 && listen[..*i].contains(address));
     match twice {
         Some((_, address)) => Err(format!("\"{address}\" is there twice")),
