@@ -121,7 +121,6 @@ pub struct World {
     bursts: usize,
     /// The newest frame of each room, a turn ago.
     seqs: Vec<u64>,
-    is_final: bool,
 }
 
 /// What is delivered to the hub in one turn: how many bytes of whose backlog.
@@ -146,7 +145,7 @@ impl World {
             heartbeat_interval_s: rng.range(4, 20) as u32,
             heartbeat_grace_s: rng.range(0, 5) as u32,
             rooms: rng.range(3, 7) as u32,
-            members_per_room: rng.pick(&[2, 4, 8, 16, 40]),
+            members_per_room: rng.pick(&[3, 8, 16, 40]),
             rooms_per_connection: rng.pick(&[1, 2, 3, 4, 4]),
             messages_per_second: if rated { 20 } else { 0 },
             burst: 40,
@@ -159,7 +158,7 @@ impl World {
             configured,
         };
         let options = Options {
-            connections: rng.pick(&[8, 16, 24, 40]),
+            connections: rng.pick(&[12, 20, 24, 32]),
             message_bytes: (log_bytes / 4).min(16 * 1024),
             reply_bytes: rng.pick(&[32 << 20, 32 << 20, 4 * log_bytes, log_bytes]),
             ..Default::default()
@@ -202,7 +201,6 @@ impl World {
             slow: 0,
             bursts: 0,
             seqs: Vec::new(),
-            is_final: false,
             rng,
         }
     }
@@ -231,8 +229,10 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         self.begin();
         self.behave();
-        let newcomers = usize::from(self.rng.chance(12)) * self.rng.range(1, 3);
-        let newcomers = if self.clients.iter().filter(|c| !c.is_dropped()).count() < 48 { newcomers } else { 0 };
+        let newcomers = usize::from(self.rng.chance(20)) * self.rng.range(1, 4);
+        let here = self.clients.iter().filter(|client| !client.is_dropped()).count();
+        // A few more than there are places for.
+        let newcomers = if here < self.options.connections as usize + 2 { newcomers } else { 0 };
         for who in 0..self.clients.len() {
             self.speak(who);
             self.listen(who);
@@ -449,12 +449,12 @@ impl World {
                 let number = self.number();
                 return self.join(who, number);
             }
-            90..150 => {
+            90..180 => {
                 let room = self.room_of(who);
                 let reference = client::reference(&mut self.rng, serial);
                 client::leave(&mut self.rng, &room, reference)
             }
-            150..800 => {
+            180..800 => {
                 let room = self.room_of(who);
                 let bytes = match self.rng.below(10) {
                     0..5 => self.rng.below(80),
@@ -835,6 +835,10 @@ impl World {
         if burst.is_none() {
             self.tell_model(|_| true);
         }
+        let (owed, reply_bytes) = (self.exchange.owed_bytes(), self.options.reply_bytes as usize);
+        if owed > reply_bytes {
+            return Err(format!("own queues hold {owed} bytes in mid-turn, of {reply_bytes}"));
+        }
         let log_bytes = u64::from(self.model.settings.room_log_bytes);
         for room in self.model.rooms_now() {
             // Rule 4 of the room log, in the middle of a turn.
@@ -1143,7 +1147,10 @@ impl World {
             if !ended && !client.unsure {
                 return Err("the hub gave up a socket that was neither closed nor broken".into());
             }
-            if ended && !wire.end_was_seen && !in_time && !client.slow && !client.spare {
+            // Where too much is owed in all, those who are closing are given up first.
+            let all: usize = self.model.peers.iter().map(|peer| peer.owed).sum();
+            let shed = all > self.options.reply_bytes as usize;
+            if ended && !wire.end_was_seen && !in_time && !client.slow && !client.spare && !shed {
                 return Err("the hub gave up a socket before the client had time to read and to hang up".into());
             }
             self.model.peers[who].stage = Stage::Over;
@@ -1152,7 +1159,7 @@ impl World {
             return Ok(());
         }
         // One that was closed before is given up when its time is over, whether or not a write has found it broken.
-        let is_lost = client.ends.iter().any(|end| end.close.is_none());
+        let is_lost = !client.ends.is_empty() && client.ends.iter().all(|end| end.close.is_none());
         if wire.end_was_seen && is_lost && !client.unsure {
             return Err("the hub keeps a socket that has ended".into());
         }
@@ -1226,22 +1233,20 @@ impl World {
         };
         let model_owed: usize =
             (0..self.clients.len()).filter(blocked).map(|who| self.model.peers[who].owed + 400).sum();
-        if owed > model_owed {
-            return Err(format!("own queues hold {owed} bytes, and only {model_owed} are owed"));
+        if owed > model_owed || owed > self.options.reply_bytes as usize {
+            return Err(format!(
+                "own queues hold {owed} bytes, {model_owed} are owed, {} allowed",
+                self.options.reply_bytes
+            ));
         }
         let alive = (0..self.clients.len()).filter(|who| self.model.is_open(*who) && !self.clients[*who].unsure);
-        let mut any = false;
         for who in alive {
             let (queued, largest) = self.model.queued(who);
-            any |= queued > largest;
             if queued > self.model.settings.room_log_bytes as usize + 2 * largest {
                 return Err(format!(
                     "connection {who} is owed {queued} bytes, of them one frame {largest}, by its own queue"
                 ));
             }
-        }
-        if any && owed > self.options.reply_bytes as usize {
-            return Err(format!("own queues hold {owed} bytes in all"));
         }
         let dues = self.model.dues().into_iter().chain(self.heads());
         if let Some(due) = dues.min()
@@ -1260,7 +1265,6 @@ impl World {
 
     /// Everybody reads again: now everything that is owed must come.
     fn drain(&mut self) -> Result<(), String> {
-        self.is_final = true;
         for client in &mut self.clients {
             client.habit = Habit::Loyal;
             client.fall_silent();
