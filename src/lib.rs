@@ -17,9 +17,9 @@
 //! per member and turn, however many frames came, with no copy and no queue per member. A slow reader's cursor lags; when its bytes have to be
 //! let go, it is too slow and is closed, so that a room's memory does not depend on how many of its members are slow.
 //!
-//! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), ids, numbers and a connection's seats in
-//! fixed places of their own (heapless); a room's seats and frames grow with the room to their limit and are given back, so that a thousand
-//! small rooms cost what is in them. Memory is reserved at once and touched when used.
+//! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), a room's seats in a table of fixed capacity
+//! for as long as somebody sits there, ids, numbers and a connection's seats in places of their own (heapless). Tables are reserved at once and
+//! touched when used: a thousand small rooms cost what is in them. A room's frames grow with what is said to their limit, and are given back.
 //!
 //! **A turn** begins when the poll returns and uses one reading of the clocks. The one thread accepts, reads each ready connection once, lets the
 //! hub do what each message means, lets deadlines expire, and ends by closing whoever is to go and flushing whatever changed

@@ -204,7 +204,7 @@ impl Hub {
         };
         self.broadcast(key, outlet, |room| room.announce(now, &member));
         let Some(room) = self.rooms.get_mut(key) else { return Ok(()) };
-        let joined_seq = room.sit(who, member);
+        let joined_seq = room.sit(who, member, self.settings.members_per_room as usize);
         let seat = SeatRef { room: key, joined_seq };
         if let Some(peer) = peer_mut(&mut self.peers, who) {
             peer.join_by_ms = None;

@@ -152,7 +152,11 @@ impl Room {
     }
 
     /// Gives a seat to whoever was just announced. It reads what comes from now on.
-    pub fn sit(&mut self, connection: Key, member: MemberJson) -> u64 {
+    pub fn sit(&mut self, connection: Key, member: MemberJson, seats_max: usize) -> u64 {
+        if self.seats.is_empty() {
+            // The whole table at once, so that it never moves; what nobody sits on is not touched.
+            self.seats.reserve_exact(seats_max);
+        }
         let joined_seq = self.log.seq();
         self.roster_bytes += member.text.len() + 1;
         let reader = Some(Reader { connection, cursor: self.log.end() });
@@ -200,7 +204,7 @@ impl Room {
         self.roster_bytes -= seat.member.text.len() + 1;
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
-            // A room that was full once need not keep a full room's table.
+            // An empty room needs no table.
             self.seats = Vec::new();
         }
     }

@@ -216,7 +216,9 @@ impl<S: Stream> Connections<S> {
     /// Ends a connection that is broken, or that has more waiting than it may, now that the socket was offered all of it.
     fn judge(&mut self, key: Key) {
         let Some(Connection { conn, ending, .. }) = self.table.get(key) else { return };
-        if conn.is_broken() {
+        if conn.is_broken() && conn.is_closing() {
+            self.remove(key);
+        } else if conn.is_broken() {
             self.close(key, CloseReason::Broken);
         } else if !ending
             && conn.owed_bytes() > self.bounds.queue_bytes
