@@ -97,12 +97,6 @@ impl Wheel {
         self.set -= 1;
     }
 
-    /// Whether `timer` is set.
-    #[must_use]
-    pub fn is_set(&self, timer: Timer) -> bool {
-        self.links.get(timer as usize).is_some_and(|link| link.tick != UNSET)
-    }
-
     /// When to call [`Wheel::pop`] next, in monotonic milliseconds; `None` where no timer is set. Never after the
     /// nearest deadline's tick; before it only where that is more than a revolution off.
     #[must_use]
@@ -177,7 +171,7 @@ mod tests {
         assert_eq!(wheel.pop(due - 1), None);
         assert_eq!(wheel.pop(due), Some(3));
         assert_eq!(wheel.pop(due), None);
-        assert!(!wheel.is_set(3));
+        assert_eq!(wheel.next_ms(), None);
     }
 
     #[test]

@@ -93,7 +93,11 @@ impl Hub {
     pub fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
         let Envelope { reference, request } = Envelope::read(text);
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
-        let failure = match request {
+        if within_rate && request.is_ok() {
+            // A heartbeat over the rate is life, and no more.
+            peer.was_bad(false);
+        }
+        let done = match request {
             Err(failure) => {
                 if peer.was_bad(true) {
                     outlet.close(who, CloseReason::BadMessages);
@@ -101,38 +105,23 @@ impl Hub {
                     // It is answered for what is wrong with it, and counts for being too much as well.
                     outlet.close(who, CloseReason::Flood);
                 }
-                Some(failure)
+                Err(failure)
             }
-            Ok(Request::Heartbeat) => {
-                // One over the rate is life, and no more.
-                if within_rate {
-                    peer.was_bad(false);
-                }
-                None
-            }
+            Ok(Request::Heartbeat) => Ok(()),
             Ok(_) if !within_rate => {
                 if peer.was_refused(now.monotonic_ms) {
                     outlet.close(who, CloseReason::Flood);
                 }
-                Some(Failure::new(
-                    Code::RateLimited,
-                    "太快了,这条消息没有送出 (too fast: this message was not delivered)",
-                ))
+                let msg = "太快了,这条消息没有送出 (too fast: this message was not delivered)";
+                Err(Failure::new(Code::RateLimited, msg))
             }
-            Ok(request) => {
-                peer.was_bad(false);
-                match request {
-                    Request::Heartbeat => Ok(()),
-                    Request::Join { from, room_number } => self.join(now, who, from, &room_number, reference, outlet),
-                    Request::Leave { room_number } => self.leave(now, who, &room_number, reference, outlet),
-                    Request::Say { data_type, room_number, from_id, content } => {
-                        self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
-                    }
-                }
-                .err()
+            Ok(Request::Join { from, room_number }) => self.join(now, who, from, &room_number, reference, outlet),
+            Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
+            Ok(Request::Say { data_type, room_number, from_id, content }) => {
+                self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
             }
         };
-        if let Some(failure) = failure {
+        if let Err(failure) = done {
             self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
         }
     }

@@ -23,6 +23,9 @@ pub struct Wire {
     pub output: Vec<u8>,
     /// Bytes that the socket takes before it would block.
     pub room: usize,
+    /// The peer reads on: whenever the hub has read from somebody, there is room for so many bytes again.
+    pub drains: Option<usize>,
+    reads_before: usize,
     /// The size of each write that was tried; 0 for one refused.
     pub writes: Vec<usize>,
     pub ended: bool,
@@ -56,6 +59,12 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut wire = self.wire.borrow_mut();
+        if let Some(drains) = wire.drains {
+            let reads = self.order.borrow().iter().filter(|(what, _)| *what == "read").count();
+            if std::mem::replace(&mut wire.reads_before, reads) != reads {
+                wire.room = drains;
+            }
+        }
         self.order.borrow_mut().push(("write", self.name));
         let count = wire.room.min(bytes.len());
         wire.writes.push(count);

@@ -157,7 +157,10 @@ fn rule_3_a_joiner_sees_its_reply_then_all_after_its_join_and_none_before() {
 #[test]
 fn rule_4_nobody_is_slow_for_lack_of_an_offer() {
     let mut class = Class::of(20, settings());
-    // Ten logs' worth in one turn, to readers who take everything.
+    // Ten logs' worth in one turn, to readers who keep up: all the while, but not with all of it at once.
+    for member in 0..20 {
+        class.wire(member).drains = Some(200_000);
+    }
     let said: usize = 20 * 9;
     for n in 0..9 {
         for member in 0..20 {
