@@ -67,6 +67,10 @@ pub const HISTORY: Limit = limit(1024, 1, 65_536);
 
 /// Bytes of an id, a personNum, a room's number and a `ref`.
 pub const ID_BYTES: usize = 64;
+/// Bytes of a `resumeToken`, with room to spare.
+pub const RESUME_TOKEN_BYTES: usize = 64;
+/// Messages that one receipt may name: what a lively class says in a second or two.
+pub const RECEIPT_SEQS: usize = 64;
 /// Bytes of a personName, a nickName and a room's name.
 pub const NAME_BYTES: usize = 96;
 /// Bytes of a headImgUrl.

@@ -699,7 +699,7 @@ mod virtual_time {
         fn new() -> Network {
             // A clock does not start at a round number.
             let now = Now { monotonic_ms: 12_345, wall_ms: 1_600_000_000_000 };
-            Network { exchange: Exchange::new(Options::default(), Settings::default(), now), now }
+            Network { exchange: Exchange::new(Options::default(), Settings::default(), [7; 32], now), now }
         }
 
         /// Lets time pass in one leap, as a hub that slept until its next deadline would see it, deadline by deadline.

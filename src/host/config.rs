@@ -43,10 +43,6 @@ pub struct Config {
     pub message_bytes: u32,
     /// Replies owed to all connections together, in bytes.
     pub reply_bytes: u32,
-    /// How long the holder of a seat has to answer, in seconds. Has no effect yet.
-    pub heartbeat_probe_s: u32,
-    /// How long a broken connection keeps its seat, in seconds. Has no effect yet.
-    pub heartbeat_linger_s: u32,
     /// Origins besides the hub's own whose pages may connect, as browsers write them: in lower case,
     /// without a default port.
     pub allowed_origins: Vec<String>,
@@ -82,8 +78,6 @@ impl Default for Config {
             connections_per_ip: limits::CONNECTIONS_PER_IP.default,
             message_bytes: limits::MESSAGE_BYTES.default,
             reply_bytes: limits::REPLY_BYTES.default,
-            heartbeat_probe_s: limits::HEARTBEAT_PROBE_S.default,
-            heartbeat_linger_s: limits::HEARTBEAT_LINGER_S.default,
             allowed_origins: Vec::new(),
             hub: Settings::default(),
             warnings: Vec::new(),
@@ -139,9 +133,6 @@ impl Config {
         let key = keys::find(&entry.path).ok_or_else(|| keys::unknown(entry))?;
         key.read(entry, self)?;
         self.sources.insert(key.path.to_owned(), Source::Line(entry.line));
-        if let Some(instead) = key.instead {
-            self.warnings.push(entry.wrong(format!("has no effect in this version yet: {instead}")).to_string());
-        }
         Ok(())
     }
 

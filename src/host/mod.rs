@@ -1,6 +1,6 @@
 //! The machine it lives on: what the operator decided, and what the machine knows.
 //!
-//! Owns: arguments, the configuration file, the log, the machine's addresses and its clocks.
+//! Owns: arguments, the configuration file, the log, the machine's addresses, its clocks and its randomness.
 //! Refuses to know: how anything travels (`net`), and what a room is beyond the settings of one.
 
 pub mod addresses;
@@ -9,3 +9,4 @@ pub mod clock;
 pub mod config;
 pub mod descriptors;
 pub mod logging;
+pub mod secret;

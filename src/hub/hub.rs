@@ -5,18 +5,26 @@
 //! whole frames, and how anything is logged.
 
 use super::outlet::Outlet;
-use super::peer::{Part, Peer, SeatRef};
-use super::room::{Bounds, MemberJson, Offered, Room};
+use super::peer::{Part, Peer, Probe, SeatRef};
+use super::room::{Bounds, MemberJson, Offered, Room, Welcome};
 use super::settings::Settings;
+use super::token::{Secret, Tokens};
 use crate::base::{Key, Now, Rate, Slots, TICK_MS, Timer, Wheel};
 use crate::limits;
-use crate::wire::request::Envelope;
+use crate::wire::reply::Seen;
+use crate::wire::request::{Envelope, Resume, Seqs};
 use crate::wire::{CloseReason, Code, Failure, LeaveReason, Member, Request, frame, reply};
 
 /// The hub: what everybody's messages mean to everybody else.
 pub struct Hub {
     settings: Settings,
     rooms: Slots<Room>,
+    /// Rooms that there ever were.
+    rooms_made: u64,
+    tokens: Tokens,
+    /// Seats in all rooms, lingering ones too, and how many there may be: as many as all connections together may have.
+    seats: u64,
+    seats_max: u64,
     /// By the index of the connection's key; the key itself is given by whoever holds the connections.
     peers: Vec<Option<Peer>>,
     /// Timers: a room's by its index, then a connection's by its own behind those.
@@ -31,16 +39,20 @@ impl Hub {
     /// # Panics
     /// Where `settings` name more rooms than it allows, or a field over its limit: `host::config` lets no such settings through.
     #[must_use]
-    pub fn new(settings: Settings, connections: u32, now: Now) -> Self {
+    pub fn new(settings: Settings, connections: u32, secret: &Secret, now: Now) -> Self {
         let mut rooms = Slots::new(settings.rooms);
-        for room in &settings.configured {
-            let made = rooms.insert(Room::configured(room, now));
+        for (instance, room) in (0..).zip(&settings.configured) {
+            let made = rooms.insert(Room::configured(room, instance, now));
             assert!(made.is_ok(), "more rooms are configured than limits.rooms allows");
         }
         Hub {
             wheel: Wheel::new(settings.rooms + connections),
             changed: Vec::with_capacity(settings.rooms as usize),
             peers: Vec::with_capacity(connections as usize),
+            rooms_made: rooms.len().into(),
+            tokens: Tokens::new(secret),
+            seats: 0,
+            seats_max: u64::from(connections) * u64::from(settings.rooms_per_connection),
             rooms,
             settings,
         }
@@ -89,6 +101,13 @@ impl Hub {
         }
     }
 
+    /// Something came from a connection, or a blocked one has taken something: it is alive.
+    pub fn heard(&mut self, who: Key) {
+        if let Some(Peer { probe: Some(probe), .. }) = peer_mut(&mut self.peers, who) {
+            probe.is_answered = true;
+        }
+    }
+
     /// A message came. `within_rate` is what [`Hub::frame`] said of its last frame.
     pub fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
         let Envelope { reference, request } = Envelope::read(text);
@@ -115,19 +134,23 @@ impl Hub {
                 let msg = "太快了,这条消息没有送出 (too fast: this message was not delivered)";
                 Err(Failure::new(Code::RateLimited, msg))
             }
-            Ok(Request::Join { from, room_number }) => self.join(now, who, from, &room_number, reference, outlet),
+            Ok(Request::Join { from, room_number, resume }) => {
+                self.join(now, who, &from, &room_number, &resume, reference, outlet)
+            }
             Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
             Ok(Request::Say { data_type, room_number, from_id, content }) => {
                 self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
             }
+            Ok(Request::Receipt { room_number, seqs }) => self.receipt(who, &room_number, &seqs, outlet),
+            Ok(Request::Pull { room_number }) => self.pull(who, &room_number, reference, outlet),
         };
         if let Err(failure) = done {
             self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
         }
     }
 
-    /// A connection has ended, or is about to. Its seats end, and their rooms hear of it where the reason says so. Nothing happens
-    /// for one that the hub does not know.
+    /// A connection has ended, or is about to. Its seats linger or end, as the reason says, and their rooms hear of those that end. Nothing
+    /// happens for one that the hub does not know.
     pub fn depart(&mut self, now: Now, who: Key, reason: CloseReason, outlet: &mut impl Outlet) {
         let Some(peer) = self.peers.get_mut(who.index as usize).and_then(|place| place.take_if(|peer| peer.key == who))
         else {
@@ -140,20 +163,26 @@ impl Hub {
                 room.end_reader(seat.joined_seq, outlet);
             }
         }
+        let linger_ms = if reason.lingers() { u64::from(self.settings.linger_s) * 1000 } else { 0 };
         for seat in &peer.seats {
-            self.end_seat(now, *seat, reason.leave(), None, outlet);
+            match reason.leave() {
+                Some(leave) if linger_ms > 0 => self.let_linger(*seat, now.monotonic_ms + linger_ms, leave),
+                leave => self.end_seat(now, *seat, leave, None, outlet),
+            }
         }
     }
 
     // ---- Requests -------------------------------------------------------------------------------
 
-    /// PROTOCOL.md, Join; judged in the order of its section Failures.
+    /// PROTOCOL.md, Join and Recovery; judged in the order of its section Failures.
+    #[allow(clippy::too_many_arguments)] // the fields of one request
     fn join(
         &mut self,
         now: Now,
         who: Key,
-        from: Member,
+        from: &Member,
         room_number: &str,
+        resume: &Resume,
         reference: Option<&str>,
         outlet: &mut impl Outlet,
     ) -> Result<(), Failure> {
@@ -169,18 +198,39 @@ impl Hub {
         if found.is_none() && !self.settings.auto_create {
             return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
         }
-        let member = MemberJson::new(&from);
-        let room = found.and_then(|key| self.rooms.get(key));
-        if room.is_some_and(|room| room.has_id_of(&member)) {
-            self.reply(who, outlet, reply::duplicate);
+        let member = MemberJson::new(from);
+        let there = found.and_then(|key| Some((key, self.rooms.get(key)?)));
+        // The seat whose token is shown, for which a room has only to be the same, and the frame up to which all was seen from there.
+        let shown_seq =
+            there.and_then(|(_, room)| self.tokens.joined_seq(resume.token.as_deref()?, room.instance, &from.id));
+        let seen_seq = there.and_then(|(_, room)| {
+            let (shown_seq, last_seq) = (shown_seq?, resume.last_seq?);
+            (shown_seq..=room.log.seq()).contains(&last_seq).then_some(last_seq)
+        });
+        let taken = there.and_then(|(key, room)| Some((key, room.seat_of(&member)?)));
+        if let Some((room, asked)) = taken {
+            let shows_its_token = shown_seq == Some(asked.joined_seq);
+            let is_free = match asked.holder {
+                Some(holder) => shows_its_token && holder != who,
+                None => shows_its_token || !asked.is_makers,
+            };
+            if !is_free {
+                self.reply(who, outlet, reply::duplicate);
+                if let Some(holder) = asked.holder.filter(|holder| *holder != who) {
+                    self.probe(now, holder, outlet);
+                }
+                return Ok(());
+            }
+            self.check_rooms_taken(rooms_taken)?;
+            let seat = SeatRef { room, joined_seq: asked.joined_seq };
+            if let Some(holder) = asked.holder {
+                self.take_from(holder, seat, outlet);
+            }
+            self.sit(now, who, seat, from, seen_seq, resume, reference, outlet);
             return Ok(());
         }
-        if rooms_taken >= self.settings.rooms_per_connection as usize {
-            let at_most = self.settings.rooms_per_connection;
-            let msg = format!("一个连接最多加入 {at_most} 个房间 (a connection may be in at most {at_most} rooms)");
-            return Err(Failure::new(Code::TooManyRooms, msg));
-        }
-        if room.is_some_and(|room| room.len() >= self.settings.members_per_room as usize) {
+        self.check_rooms_taken(rooms_taken)?;
+        if there.is_some_and(|(_, room)| room.len() >= self.settings.members_per_room as usize) {
             let at_most = self.settings.members_per_room;
             let msg = format!("房间已满,最多 {at_most} 人 (the room is full, with {at_most} members)");
             return Err(Failure::new(Code::RoomFull, msg));
@@ -191,10 +241,66 @@ impl Hub {
                 .make_room(room_number, now)
                 .ok_or_else(|| Failure::new(Code::HubFull, "房间数已达上限 (no more rooms can be made)"))?,
         };
+        self.make_place(now, outlet);
         self.broadcast(key, outlet, |room| room.announce(now, &member));
         let Some(room) = self.rooms.get_mut(key) else { return Ok(()) };
-        let joined_seq = room.sit(who, member, self.settings.members_per_room as usize);
-        let seat = SeatRef { room: key, joined_seq };
+        let joined_seq = room.make_seat(now, member, self.settings.members_per_room as usize);
+        self.seats += 1;
+        self.sit(now, who, SeatRef { room: key, joined_seq }, from, seen_seq, resume, reference, outlet);
+        Ok(())
+    }
+
+    fn check_rooms_taken(&self, rooms_taken: usize) -> Result<(), Failure> {
+        let at_most = self.settings.rooms_per_connection;
+        if rooms_taken < at_most as usize {
+            return Ok(());
+        }
+        let msg = format!("一个连接最多加入 {at_most} 个房间 (a connection may be in at most {at_most} rooms)");
+        Err(Failure::new(Code::TooManyRooms, msg))
+    }
+
+    /// Takes a seat from the connection that has it, which is to end.
+    fn take_from(&mut self, holder: Key, seat: SeatRef, outlet: &mut impl Outlet) {
+        if let Some(room) = self.rooms.get_mut(seat.room) {
+            room.end_reader(seat.joined_seq, outlet);
+        }
+        if let Some(peer) = peer_mut(&mut self.peers, holder) {
+            peer.remove_seat(seat);
+        }
+        outlet.close(holder, CloseReason::TakenOver);
+    }
+
+    /// Gives a seat that nobody has to a connection, and tells it what it is to know: who is here, or what was said after `seen_seq`,
+    /// which is ordinary reading of the log.
+    #[allow(clippy::too_many_arguments)] // a seat, and the fields of one request
+    fn sit(
+        &mut self,
+        now: Now,
+        who: Key,
+        seat: SeatRef,
+        from: &Member,
+        seen_seq: Option<u64>,
+        resume: &Resume,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) {
+        // What its other rooms owe it stands before the reply, what this one does behind.
+        self.settle(who, outlet);
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        let replay_after = room.hold(seat.joined_seq, who, seen_seq);
+        let seen = match (replay_after, resume.last_seq) {
+            (Some(_), _) => Seen::Replayed,
+            (None, Some(_)) => Seen::Gap,
+            (None, None) => Seen::Nothing,
+        };
+        let resume_token = self.tokens.of(room.instance, seat.joined_seq, &from.id);
+        let welcome = Welcome { reference, resume_token: &resume_token, replay_after, seen };
+        outlet.keep(who, |own| {
+            frame::append(own, frame::TEXT, |out| room.welcome(out, now, seat.joined_seq, &welcome));
+        });
+        if replay_after.is_some() {
+            self.flush_later(seat.room);
+        }
         if let Some(peer) = peer_mut(&mut self.peers, who) {
             peer.join_by_ms = None;
             if peer.id.is_empty() {
@@ -203,13 +309,45 @@ impl Hub {
             peer.seats.push(seat).expect("fewer seats than rooms_per_connection, which is within the table");
         }
         self.watch(who, now.monotonic_ms);
-        self.settle(who, outlet);
-        if let Some(room) = self.rooms.get(key) {
-            outlet.keep(who, |own| {
-                frame::append(own, frame::TEXT, |out| room.welcome(out, now, joined_seq, reference));
-            });
+    }
+
+    /// Sees to it that there is a place for one more seat: where lingering seats have taken them all, the one that has lingered longest
+    /// ends. Those who are here can't have: each of them has its own, and the joiner has one left.
+    fn make_place(&mut self, now: Now, outlet: &mut impl Outlet) {
+        if self.seats < self.seats_max {
+            return;
         }
-        Ok(())
+        let lingering = self.rooms.iter().filter_map(|(key, room)| Some((room.longest_lingering()?, key)));
+        if let Some(((_, joined_seq, reason), room)) = lingering.min_by_key(|((until_ms, ..), _)| *until_ms) {
+            self.end_seat(now, SeatRef { room, joined_seq }, Some(reason), None, outlet);
+        }
+    }
+
+    /// PROTOCOL.md, Join rule 4: somebody asked for the seat of a connection that may be dead. It is asked for a sign of life, and not more
+    /// often than it has time to answer: its answers count against its own rate.
+    fn probe(&mut self, now: Now, holder: Key, outlet: &mut impl Outlet) {
+        let probe_ms = self.probe_ms();
+        let Some(peer) = peer_mut(&mut self.peers, holder) else { return };
+        if peer.probe.is_some_and(|probe| now.monotonic_ms < probe.sent_ms + probe_ms) {
+            return;
+        }
+        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, is_answered: false });
+        self.keep_rests(holder, outlet);
+        outlet.ping(holder);
+        self.watch(holder, now.monotonic_ms);
+    }
+
+    /// Whether a blocked connection takes something after all. Poll tells of room only when there is much of it.
+    fn is_moving(&mut self, who: Key, outlet: &mut impl Outlet) -> bool {
+        let cursors = |hub: &Hub| {
+            let seats = hub.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
+            let cursor = |seat: &SeatRef| hub.rooms.get(seat.room)?.cursor(seat.joined_seq);
+            seats.iter().filter_map(cursor).sum::<u64>()
+        };
+        let before = cursors(self);
+        let queue_moves = outlet.retry(who);
+        self.catch_up(who, outlet);
+        queue_moves || cursors(self) > before
     }
 
     /// PROTOCOL.md, Leave: the leaver gets the leave frame too, and stays connected.
@@ -223,8 +361,7 @@ impl Hub {
     ) -> Result<(), Failure> {
         let seat = self.seat_in(who, room_number)?;
         if let Some(peer) = peer_mut(&mut self.peers, who) {
-            peer.seats.retain(|other| *other != seat);
-            peer.next_seat = 0;
+            peer.remove_seat(seat);
         }
         // Half a frame of another room stands before what is moved to the own queue here.
         self.keep_rests(who, outlet);
@@ -255,6 +392,55 @@ impl Hub {
         Ok(())
     }
 
+    /// PROTOCOL.md, Receipts: each author who is here is told once, whatever the number of messages. One who lingers is not.
+    fn receipt(&mut self, who: Key, room_number: &str, seqs: &Seqs, outlet: &mut impl Outlet) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        let Some(room) = self.rooms.get(seat.room) else { return Ok(()) };
+        let mut authors = heapless::Vec::<(Key, u64), { limits::RECEIPT_SEQS }>::new();
+        let mut are_held = true;
+        for seq in &seqs.numbers {
+            match room.author(*seq) {
+                None => are_held = false,
+                Some(None) => {}
+                Some(Some(author)) => authors.push((author, *seq)).expect("at most one a number"),
+            }
+        }
+        while let Some((author, _)) = authors.first().copied() {
+            let is_its = |(other, _): &&(Key, u64)| *other == author;
+            let its = authors.iter().filter(is_its).map(|(_, seq)| *seq);
+            let its: heapless::Vec<u64, { limits::RECEIPT_SEQS }> = its.collect();
+            authors.retain(|(other, _)| *other != author);
+            self.settle(author, outlet);
+            let Some(room) = self.rooms.get(seat.room) else { break };
+            outlet.keep(author, |own| {
+                frame::append(own, frame::TEXT, |out| room.received(out, seat.joined_seq, &its, seqs.in_array));
+            });
+        }
+        match are_held {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Code::NoSuchMessage,
+                "textData.data.seq: 房间里没有（或已不再保存）这样的消息 (not a message that the room still holds)",
+            )),
+        }
+    }
+
+    /// PROTOCOL.md, Receipts and pull.
+    fn pull(
+        &mut self,
+        who: Key,
+        room_number: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        self.settle(who, outlet);
+        if let Some(room) = self.rooms.get(seat.room) {
+            outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| room.pulled(out, reference)));
+        }
+        Ok(())
+    }
+
     // ---- Rooms ----------------------------------------------------------------------------------
 
     fn room_key(&self, room_number: &str) -> Option<Key> {
@@ -268,7 +454,9 @@ impl Hub {
             let (longest_empty, _) = made.min_by_key(|(_, room)| room.empty_since_ms)?;
             self.end_room(longest_empty);
         }
-        self.rooms.insert(Room::made(room_number, now)).ok()
+        let instance = self.rooms_made;
+        self.rooms_made += 1;
+        self.rooms.insert(Room::made(room_number, instance, now)).ok()
     }
 
     fn end_room(&mut self, key: Key) {
@@ -284,17 +472,24 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(key) else { return };
         append(room);
         let was_tidy = std::mem::take(&mut room.tidy);
-        if !room.changed {
-            room.changed = true;
-            self.changed.push(key);
-        }
+        let is_listed = room.changed;
         if room.log.unoffered_bytes() > bounds.log_bytes / 2 {
             room.flush(bounds, outlet);
             // It stays on the list: its flush at the end of the turn has only the rest to offer.
-            room.changed = true;
+            room.changed = is_listed;
         }
+        self.flush_later(key);
         if was_tidy {
             self.watch_room(key);
+        }
+    }
+
+    /// Puts a room on the list of those to be flushed with this turn.
+    fn flush_later(&mut self, key: Key) {
+        if let Some(room) = self.rooms.get_mut(key)
+            && !std::mem::replace(&mut room.changed, true)
+        {
+            self.changed.push(key);
         }
     }
 
@@ -317,7 +512,18 @@ impl Hub {
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.settle(seat.joined_seq, outlet);
         room.stand_up(seat.joined_seq, now);
+        self.seats -= 1;
         if room.is_empty() {
+            self.watch_room(seat.room);
+        }
+    }
+
+    /// Keeps a seat, whose reader has ended, for whoever comes back to it.
+    fn let_linger(&mut self, seat: SeatRef, until_ms: u64, reason: LeaveReason) {
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        room.linger(seat.joined_seq, until_ms, reason);
+        // Of many who go at once the first has set the timer.
+        if room.lingers_until_ms() == Some(until_ms) {
             self.watch_room(seat.room);
         }
     }
@@ -404,11 +610,12 @@ impl Hub {
         self.wheel.next_ms()
     }
 
-    /// Does what is due: closes the silent and those who never joined, ends rooms that were empty for long, tidies quiet ones.
+    /// Does what is due: closes the silent and those who never joined, ends seats that have lingered and rooms that were empty for long, tidies
+    /// quiet ones.
     pub fn expire(&mut self, now: Now, outlet: &mut impl Outlet) {
         while let Some(timer) = self.wheel.pop(now.monotonic_ms) {
             match timer.checked_sub(self.settings.rooms) {
-                None => self.look_after_room(timer, now),
+                None => self.look_after_room(timer, now, outlet),
                 Some(index) => self.look_after_connection(index, now, outlet),
             }
         }
@@ -416,30 +623,49 @@ impl Hub {
 
     fn look_after_connection(&mut self, index: u32, now: Now, outlet: &mut impl Outlet) {
         let Some(Some(peer)) = self.peers.get(index as usize) else { return };
-        let now_ms = now.monotonic_ms;
+        let (who, now_ms) = (peer.key, now.monotonic_ms);
+        if self.probe_due_ms(peer).is_some_and(|due_ms| now_ms >= due_ms) {
+            if !self.is_moving(who, outlet) {
+                return outlet.close(who, CloseReason::ProbeUnanswered);
+            }
+            self.heard(who);
+        }
+        let Some(peer) = self.peer(who) else { return };
         if now_ms >= peer.last_seen_ms + self.silence_ms() {
             outlet.close(peer.key, CloseReason::Heartbeat);
         } else if peer.join_by_ms.is_some_and(|join_by_ms| now_ms >= join_by_ms) {
             outlet.close(peer.key, CloseReason::NeverJoined);
         } else {
-            self.watch(peer.key, now_ms);
+            self.watch(who, now_ms);
         }
     }
 
-    /// Sets a connection's timer to the nearest thing that could be held against it. It may pop later by a small part of a heartbeat, together
-    /// with others: a class of any size wakes the hub once a second at most.
+    /// Sets a connection's timer to the nearest thing that could be held against it. But for a probe's it may pop later by a small part of a
+    /// heartbeat, together with others: a class of any size wakes the hub once a second at most.
     fn watch(&mut self, who: Key, now_ms: u64) {
         let Some(peer) = self.peer(who) else { return };
         let silent_at_ms = peer.last_seen_ms + self.silence_ms();
         let due_ms = peer.join_by_ms.map_or(silent_at_ms, |join_by_ms| join_by_ms.min(silent_at_ms));
         let together_ms = (self.silence_ms() / limits::TIMERS_TOGETHER).max(1);
         let due_ms = due_ms.max(now_ms + TICK_MS).next_multiple_of(together_ms);
+        let due_ms = self.probe_due_ms(peer).map_or(due_ms, |probe_due_ms| probe_due_ms.min(due_ms));
         self.wheel.set(self.connection_timer(who), due_ms);
     }
 
-    /// Ends a room that was empty for long, and tidies one that is quiet.
-    fn look_after_room(&mut self, index: u32, now: Now) {
+    /// When a probe that nothing has come to as yet is lost.
+    fn probe_due_ms(&self, peer: &Peer) -> Option<u64> {
+        peer.probe.filter(|probe| !probe.is_answered).map(|probe| probe.sent_ms + self.probe_ms())
+    }
+
+    /// Ends seats that have lingered, then a room that was empty for long, and tidies one that is quiet.
+    fn look_after_room(&mut self, index: u32, now: Now, outlet: &mut impl Outlet) {
         let Some(key) = self.rooms.key_at(index) else { return };
+        while let Some(room) = self.rooms.get_mut(key)
+            && room.lingers_until_ms().is_some_and(|until_ms| until_ms <= now.monotonic_ms)
+            && let Some((joined_seq, reason)) = room.lingered_out(now.monotonic_ms)
+        {
+            self.end_seat(now, SeatRef { room: key, joined_seq }, Some(reason), None, outlet);
+        }
         let Some(room) = self.rooms.get_mut(key) else { return };
         if room.is_empty() && now.monotonic_ms >= room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000 {
             if !room.is_configured() {
@@ -463,13 +689,17 @@ impl Hub {
         // An empty configured room without frames has nothing left to lose.
         let ends = room.is_empty() && (!room.is_configured() || room.log.frames() > 0);
         let ends_at_ms = ends.then_some(room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000);
-        if let Some(due_ms) = [quiet_at_ms, ends_at_ms].into_iter().flatten().min() {
+        if let Some(due_ms) = [quiet_at_ms, ends_at_ms, room.lingers_until_ms()].into_iter().flatten().min() {
             self.wheel.set(key.index, due_ms);
         }
     }
 
     fn silence_ms(&self) -> u64 {
         u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
+    }
+
+    fn probe_ms(&self) -> u64 {
+        u64::from(self.settings.probe_s) * 1000
     }
 
     fn connection_timer(&self, who: Key) -> Timer {

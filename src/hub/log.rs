@@ -77,6 +77,22 @@ impl Log {
         frame::append(&mut self.bytes, frame::TEXT, write);
     }
 
+    /// The offset behind frame `seq`, where a reader that has seen it goes on; `None` where frames after it were let go of, or it
+    /// has yet to come.
+    #[must_use]
+    pub fn after(&self, seq: u64) -> Option<u64> {
+        let newer = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
+        let at = self.starts.len().checked_sub(newer)?;
+        Some(self.starts.get(at).copied().unwrap_or_else(|| self.end()))
+    }
+
+    /// Frame `seq`, where it is held.
+    #[must_use]
+    pub fn frame(&self, seq: u64) -> Option<&[u8]> {
+        let start = self.after(seq.checked_sub(1)?).filter(|start| *start < self.end())?;
+        Some(&self.bytes[self.place(start)..self.place(self.frame_end(start + 1))])
+    }
+
     /// All from `cursor` on. A cursor stands between [`Log::start`] and [`Log::end`].
     #[must_use]
     pub fn since(&self, cursor: u64) -> &[u8] {
@@ -221,6 +237,23 @@ mod tests {
         assert_eq!(log.slice(408, 500).len(), 5004);
         assert_eq!(log.slice(0, 1 << 20).len(), log.since(0).len());
         assert!(log.slice(log.end(), 500).is_empty());
+    }
+
+    #[test]
+    fn a_frame_is_found_by_its_number_for_as_long_as_it_is_held() {
+        let mut log = log_of(&[200, 300, 400]);
+        assert_eq!([0, 1, 2, 3, 4].map(|seq| log.after(seq)), [Some(0), Some(204), Some(508), Some(912), None]);
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|seq| log.frame(seq).map(<[u8]>::len)),
+            [None, Some(204), Some(304), Some(404), None]
+        );
+        log.let_go(204);
+        log.shrink();
+        assert_eq!([0, 1, 2, 3, 4].map(|seq| log.after(seq)), [None, Some(204), Some(508), Some(912), None]);
+        assert_eq!([1, 2, u64::MAX].map(|seq| log.frame(seq).map(<[u8]>::len)), [None, Some(304), None]);
+        log.let_go(log.end());
+        assert_eq!([2, 3, 4].map(|seq| log.after(seq)), [None, Some(912), None]);
+        assert_eq!(Log::default().after(0), Some(0));
     }
 
     #[test]

@@ -7,8 +7,10 @@ mod outlet;
 mod peer;
 mod room;
 mod settings;
+mod token;
 
 pub use self::hub::Hub;
 pub use outlet::Outlet;
 pub use peer::Part;
 pub use settings::{RoomSettings, Settings};
+pub use token::Secret;

@@ -20,6 +20,13 @@ pub trait Outlet {
     /// Moves the rest of a frame, whose beginning was taken by [`Outlet::offer`], to the connection's own queue, which is empty.
     fn keep_rest(&mut self, to: Key, rest: &[u8]);
 
+    /// Sends the connection a ping, behind its own queue. As with [`Outlet::keep`], no room frame is in progress.
+    fn ping(&mut self, to: Key);
+
+    /// Offers a blocked connection's own queue to its socket once more, though nobody said that there is room. Says whether any of it
+    /// was taken. What its rooms owe it can be offered again.
+    fn retry(&mut self, to: Key) -> bool;
+
     /// The connection is to end: its owner ends it, and tells the hub ([`crate::hub::Hub::depart`]), before the turn is over. The
     /// first reason given counts.
     fn close(&mut self, who: Key, reason: CloseReason);

@@ -24,6 +24,14 @@ pub enum Part {
     Last,
 }
 
+/// A ping that was sent because somebody else asked for a seat of this connection's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    pub sent_ms: u64,
+    /// Something came since, or was taken.
+    pub is_answered: bool,
+}
+
 pub(super) struct Peer {
     pub key: Key,
     /// Settled by the first join that succeeds; empty before.
@@ -33,6 +41,8 @@ pub(super) struct Peer {
     pub next_seat: u8,
     /// When it was last heard of, monotonic. A message only writes this; the timer looks at it when it pops.
     pub last_seen_ms: u64,
+    /// The latest probe.
+    pub probe: Option<Probe>,
     /// It must have a seat by then; `None` once it had one.
     pub join_by_ms: Option<u64>,
     frames: Spent,
@@ -52,6 +62,7 @@ impl Peer {
             seats: heapless::Vec::new(),
             next_seat: 0,
             last_seen_ms: now_ms,
+            probe: None,
             join_by_ms: Some(now_ms + limits::JOIN_MS),
             frames: Spent::default(),
             bytes: Spent::default(),
@@ -59,6 +70,12 @@ impl Peer {
             bad_in_a_row: 0,
             refused_ms: None,
         }
+    }
+
+    /// Gives up a seat, or loses it.
+    pub fn remove_seat(&mut self, seat: SeatRef) {
+        self.seats.retain(|other| *other != seat);
+        self.next_seat = 0;
     }
 
     /// A whole frame of `bytes` came. Says whether it is within the rates; a fragmented message is judged at its last fragment, by all

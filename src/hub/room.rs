@@ -8,26 +8,55 @@ use super::outlet::Outlet;
 use super::settings::RoomSettings;
 use crate::base::{Key, Now};
 use crate::limits;
-use crate::wire::reply::{self, Stamp};
-use crate::wire::{CloseReason, LeaveReason, Member};
+use crate::wire::reply::{self, Seen, Stamp};
+use crate::wire::{CloseReason, LeaveReason, Member, frame};
 
 /// What JSON adds to the fields of a Member, or to those of a Room: names, quotes and braces.
 const JSON_FRAME_BYTES: usize = 256;
 
 /// A place in a room.
-pub(super) struct Seat {
+struct Seat {
     /// The seq of its join frame. Seats are in the order of it, and it is never given twice.
-    pub joined_seq: u64,
+    joined_seq: u64,
     /// A piece of the roster, and the `from` of all that is said from here.
     member: MemberJson,
-    /// Who reads the log from here. None where the reader was found too slow, until its connection has ended.
-    reader: Option<Reader>,
+    holder: Holder,
+}
+
+/// Who has a seat.
+enum Holder {
+    /// A connection, which reads the log.
+    Reader(Reader),
+    /// A connection that reads no more: it is about to end.
+    Ending(Key),
+    /// Nobody: its connection broke, and the seat waits for whoever comes back.
+    Lingering { until_ms: u64, reason: LeaveReason },
 }
 
 struct Reader {
     connection: Key,
     /// How far in the log it has come. May stand inside a frame, where the socket took a part of it.
     cursor: u64,
+}
+
+impl Seat {
+    fn reader(&self) -> Option<&Reader> {
+        if let Holder::Reader(reader) = &self.holder { Some(reader) } else { None }
+    }
+
+    fn reader_mut(&mut self) -> Option<&mut Reader> {
+        if let Holder::Reader(reader) = &mut self.holder { Some(reader) } else { None }
+    }
+}
+
+/// A seat that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub joined_seq: u64,
+    /// The connection that has it; `None` while it lingers.
+    pub holder: Option<Key>,
+    /// It is the owner's, who made the room: while it lingers, only its token opens it.
+    pub is_makers: bool,
 }
 
 /// How much a room may hold.
@@ -38,6 +67,8 @@ pub(super) struct Bounds {
 }
 
 pub(super) struct Room {
+    /// No other room has it, before or after, whatever its number: tokens are bound to it.
+    pub instance: u64,
     number: heapless::String<{ limits::ID_BYTES }>,
     number_json: String,
     name_json: String,
@@ -49,6 +80,10 @@ pub(super) struct Room {
     /// `"number":…` to `"createTime":…`, made anew when the owner changes.
     fields: String,
     seats: Vec<Seat>,
+    /// The seat of whoever made the room, or came to it first when it stood empty; `None` where that has ended, or the operator named an owner.
+    makers_seat: Option<u64>,
+    /// No lingering seat ends before this; `None` where none lingers.
+    lingers_until_ms: Option<u64>,
     /// The sum of all `member`s, so that a roster is written into a buffer of the right size.
     roster_bytes: usize,
     pub log: Log,
@@ -63,8 +98,8 @@ pub(super) struct Room {
 
 impl Room {
     /// A room that an operator wants.
-    pub fn configured(settings: &RoomSettings, now: Now) -> Self {
-        let mut room = Room::new(&settings.number, &settings.name, &settings.desc, now);
+    pub fn configured(settings: &RoomSettings, instance: u64, now: Now) -> Self {
+        let mut room = Room::new(instance, &settings.number, &settings.name, &settings.desc, now);
         room.configured = true;
         if let Some(owner) = &settings.owner {
             room.owner_configured = true;
@@ -74,12 +109,13 @@ impl Room {
     }
 
     /// A room made by its first join. `number` is within its limit, as every request is.
-    pub fn made(number: &str, now: Now) -> Self {
-        Room::new(number, number, "", now)
+    pub fn made(number: &str, instance: u64, now: Now) -> Self {
+        Room::new(instance, number, number, "", now)
     }
 
-    fn new(number: &str, name: &str, desc: &str, now: Now) -> Self {
+    fn new(instance: u64, number: &str, name: &str, desc: &str, now: Now) -> Self {
         Room {
+            instance,
             // Requests and configuration are checked against this very limit.
             number: number.try_into().expect("a room's number is within its limit"),
             number_json: reply::json(number),
@@ -90,6 +126,8 @@ impl Room {
             owner_configured: false,
             fields: String::new(),
             seats: Vec::new(),
+            makers_seat: None,
+            lingers_until_ms: None,
             roster_bytes: 0,
             log: Log::default(),
             changed: false,
@@ -120,9 +158,28 @@ impl Room {
         self.seats.iter().map(|seat| &*seat.member.text)
     }
 
-    /// Whether somebody sits here under this member's id.
-    pub fn has_id_of(&self, member: &MemberJson) -> bool {
-        self.seats.iter().any(|seat| seat.member.id() == member.id())
+    /// The seat under this member's id, if there is one.
+    pub fn seat_of(&self, member: &MemberJson) -> Option<Asked> {
+        let seat = self.seat_under(member.id(), member.id_hash)?;
+        let holder = match &seat.holder {
+            Holder::Reader(Reader { connection, .. }) | Holder::Ending(connection) => Some(*connection),
+            Holder::Lingering { .. } => None,
+        };
+        let is_makers = self.makers_seat == Some(seat.joined_seq);
+        Some(Asked { joined_seq: seat.joined_seq, holder, is_makers })
+    }
+
+    /// `id` is the beginning of a Member, to the end of its id.
+    fn seat_under(&self, id: &[u8], id_hash: u32) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.member.id_hash == id_hash && seat.member.id() == id)
+    }
+
+    /// Who said the frame `seq`: the connection that sits under the same id now, if there is one. `None` where the frame is not held, or
+    /// is no message.
+    pub fn author(&self, seq: u64) -> Option<Option<Key>> {
+        let id = reply::author(frame::payload(self.log.frame(seq)?))?;
+        let seat = self.seat_under(id, hash(id));
+        Some(seat.and_then(Seat::reader).map(|reader| reader.connection))
     }
 
     fn set_owner(&mut self, owner_json: &str) {
@@ -151,25 +208,50 @@ impl Room {
         self.last_append_ms = now.monotonic_ms;
     }
 
-    /// Gives a seat to whoever was just announced. It reads what comes from now on.
-    pub fn sit(&mut self, connection: Key, member: MemberJson, seats_max: usize) -> u64 {
+    /// Makes a seat for whoever was just announced, which [`Room::hold`] gives to a connection.
+    pub fn make_seat(&mut self, now: Now, member: MemberJson, seats_max: usize) -> u64 {
+        let joined_seq = self.log.seq();
         if self.seats.is_empty() {
             // The whole table at once, so that it never moves; what nobody sits on is not touched.
             self.seats.reserve_exact(seats_max);
+            self.makers_seat = (!self.owner_configured).then_some(joined_seq);
         }
-        let joined_seq = self.log.seq();
         self.roster_bytes += member.text.len() + 1;
-        let reader = Some(Reader { connection, cursor: self.log.end() });
-        self.seats.push(Seat { joined_seq, member, reader });
+        let holder = Holder::Lingering { until_ms: now.monotonic_ms, reason: LeaveReason::Lost };
+        self.seats.push(Seat { joined_seq, member, holder });
         joined_seq
     }
 
-    /// The joiner's own reply, with everyone in it.
-    pub fn welcome(&self, out: &mut Vec<u8>, now: Now, joined_seq: u64, reference: Option<&str>) {
+    /// Gives a seat to a connection, which reads on after the frame `seen_seq`, or what comes from now on. Says which of the two it is: the
+    /// frames after that one may have gone.
+    pub fn hold(&mut self, joined_seq: u64, connection: Key, seen_seq: Option<u64>) -> Option<u64> {
+        let (end, place) = (self.log.end(), self.place(joined_seq)?);
+        let replay = seen_seq.and_then(|seq| Some((seq, self.log.after(seq)?)));
+        let cursor = replay.map_or(end, |(_, cursor)| cursor);
+        self.seats[place].holder = Holder::Reader(Reader { connection, cursor });
+        replay.map(|(seq, _)| seq)
+    }
+
+    /// What the member in this seat is told first. `replay_after` is what [`Room::hold`] said.
+    pub fn welcome(&self, out: &mut Vec<u8>, now: Now, joined_seq: u64, welcome: &Welcome<'_>) {
         let joiner = self.seat(joined_seq).map_or("null", |seat| &seat.member.text);
-        out.reserve(self.fields.len() + self.roster_bytes + joiner.len() + JSON_FRAME_BYTES);
-        let stamp = Stamp { seq: joined_seq, time_ms: now.wall_ms, reference };
-        reply::join_successfully(out, &self.fields, self.roster(), joiner, stamp);
+        let Welcome { reference, resume_token, replay_after, seen } = *welcome;
+        let roster_bytes = if seen == Seen::Replayed { 0 } else { self.roster_bytes };
+        out.reserve(self.fields.len() + roster_bytes + joiner.len() + JSON_FRAME_BYTES);
+        let stamp = Stamp { seq: replay_after.unwrap_or(self.log.seq()), time_ms: now.wall_ms, reference };
+        reply::join_successfully(out, &self.fields, self.roster(), joiner, stamp, resume_token, seen);
+    }
+
+    /// The answer to a pull.
+    pub fn pulled(&self, out: &mut Vec<u8>, reference: Option<&str>) {
+        out.reserve(self.fields.len() + self.roster_bytes + JSON_FRAME_BYTES);
+        reply::pulled(out, &self.fields, self.roster(), self.log.seq(), reference);
+    }
+
+    /// What an author is told when the member in this seat has received messages.
+    pub fn received(&self, out: &mut Vec<u8>, joined_seq: u64, seqs: &[u64], in_array: bool) {
+        let receiver = self.seat(joined_seq).map_or("null", |seat| &seat.member.text);
+        reply::received(out, receiver, &self.number_json, seqs, in_array);
     }
 
     /// Appends what the member in this seat says.
@@ -198,15 +280,44 @@ impl Room {
         let Some(place) = self.place(joined_seq) else { return };
         let seat = self.seats.remove(place);
         debug_assert!(
-            seat.reader.is_none_or(|reader| reader.cursor == self.log.frame_end(reader.cursor)),
+            seat.reader().is_none_or(|reader| reader.cursor == self.log.frame_end(reader.cursor)),
             "half a frame lost"
         );
         self.roster_bytes -= seat.member.text.len() + 1;
+        self.makers_seat.take_if(|makers| *makers == joined_seq);
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
             // An empty room needs no table.
             self.seats = Vec::new();
         }
+    }
+
+    /// Lets a seat wait until `until_ms` (monotonic) for whoever comes back to it; its reader has ended.
+    pub fn linger(&mut self, joined_seq: u64, until_ms: u64, reason: LeaveReason) {
+        let Some(place) = self.place(joined_seq) else { return };
+        self.seats[place].holder = Holder::Lingering { until_ms, reason };
+        self.lingers_until_ms = Some(self.lingers_until_ms.map_or(until_ms, |other_ms| other_ms.min(until_ms)));
+    }
+
+    /// When to ask [`Room::lingered_out`] next; `None` where no seat lingers.
+    pub fn lingers_until_ms(&self) -> Option<u64> {
+        self.lingers_until_ms
+    }
+
+    /// A seat that has lingered to its end, and why it did. Where there is none, the nearest end is looked up anew.
+    pub fn lingered_out(&mut self, now_ms: u64) -> Option<(u64, LeaveReason)> {
+        let longest = self.longest_lingering();
+        self.lingers_until_ms = longest.map(|(until_ms, ..)| until_ms);
+        longest.filter(|(until_ms, ..)| *until_ms <= now_ms).map(|(_, joined_seq, reason)| (joined_seq, reason))
+    }
+
+    /// The lingering seat whose end is nearest: until when, which it is, and why it lingers.
+    pub fn longest_lingering(&self) -> Option<(u64, u64, LeaveReason)> {
+        let lingering = self.seats.iter().filter_map(|seat| match seat.holder {
+            Holder::Lingering { until_ms, reason } => Some((until_ms, seat.joined_seq, reason)),
+            _ => None,
+        });
+        lingering.min_by_key(|(until_ms, joined_seq, _)| (*until_ms, *joined_seq))
     }
 
     fn place(&self, joined_seq: u64) -> Option<usize> {
@@ -221,7 +332,7 @@ impl Room {
 
     fn reader_mut(&mut self, joined_seq: u64) -> Option<(&mut Reader, &Log)> {
         let place = self.place(joined_seq)?;
-        self.seats[place].reader.as_mut().map(|reader| (reader, &self.log))
+        self.seats[place].reader_mut().map(|reader| (reader, &self.log))
     }
 
     /// Offers every seat what it has not been given (one write each, however many frames), then lets go of what is too much, ending
@@ -230,7 +341,7 @@ impl Room {
         self.changed = false;
         let end = self.log.end();
         let mut slowest = end;
-        for reader in self.seats.iter_mut().filter_map(|seat| seat.reader.as_mut()) {
+        for reader in self.seats.iter_mut().filter_map(Seat::reader_mut) {
             if reader.cursor < end {
                 reader.cursor += outlet.offer(reader.connection, self.log.since(reader.cursor)) as u64;
                 slowest = slowest.min(reader.cursor);
@@ -240,10 +351,11 @@ impl Room {
         let keep_from = self.log.within_bytes(bounds.log_bytes);
         if slowest < keep_from {
             for seat in &mut self.seats {
-                if let Some(reader) = seat.reader.take_if(|reader| reader.cursor < keep_from) {
+                if let Some(reader) = seat.reader().filter(|reader| reader.cursor < keep_from) {
                     // Its next bytes are about to go: what is left of the frame it is in goes to its own queue, and no more is owed.
-                    keep_rest(&self.log, &reader, outlet);
+                    keep_rest(&self.log, reader, outlet);
                     outlet.close(reader.connection, CloseReason::TooSlow);
+                    seat.holder = Holder::Ending(reader.connection);
                 }
             }
             slowest = keep_from;
@@ -266,8 +378,13 @@ impl Room {
 
     /// Whether the reader in this seat was given a part of a frame and not the rest.
     pub fn is_inside_frame(&self, joined_seq: u64) -> bool {
-        let reader = self.seat(joined_seq).and_then(|seat| seat.reader.as_ref());
+        let reader = self.seat(joined_seq).and_then(Seat::reader);
         reader.is_some_and(|reader| self.log.frame_end(reader.cursor) != reader.cursor)
+    }
+
+    /// How far the reader in this seat has come.
+    pub fn cursor(&self, joined_seq: u64) -> Option<u64> {
+        self.seat(joined_seq).and_then(Seat::reader).map(|reader| reader.cursor)
     }
 
     /// Moves what is left of the frame that this reader is in to its connection's own queue.
@@ -296,10 +413,21 @@ impl Room {
     /// Ends the reader in this seat; it is owed nothing more but the rest of the frame it is in.
     pub fn end_reader(&mut self, joined_seq: u64, outlet: &mut impl Outlet) {
         let Some(place) = self.place(joined_seq) else { return };
-        if let Some(reader) = self.seats[place].reader.take() {
-            keep_rest(&self.log, &reader, outlet);
+        let seat = &mut self.seats[place];
+        if let Some(reader) = seat.reader() {
+            keep_rest(&self.log, reader, outlet);
+            seat.holder = Holder::Ending(reader.connection);
         }
     }
+}
+
+/// What a joiner is told beside the room itself.
+pub(super) struct Welcome<'a> {
+    pub reference: Option<&'a str>,
+    pub resume_token: &'a str,
+    /// The frame after which the room's frames follow, where the joiner has seen them so far.
+    pub replay_after: Option<u64>,
+    pub seen: Seen,
 }
 
 /// What came of an offer to one seat.
@@ -328,17 +456,26 @@ pub(super) struct MemberJson {
     text: Box<str>,
     /// Where in `text` the id ends.
     id_end: u16,
+    /// Of [`MemberJson::id`], so that a room's seats are looked through without a look at each text.
+    id_hash: u32,
 }
 
 impl MemberJson {
     pub fn new(member: &Member) -> Self {
         let id_end = r#"{"id":"#.len() + reply::json(&member.id).len();
+        let text = reply::json(member).into_boxed_str();
+        let id_hash = hash(&text.as_bytes()[..id_end]);
         // An id takes six bytes for each of its own at most: far below what a u16 counts.
-        MemberJson { text: reply::json(member).into(), id_end: id_end as u16 }
+        MemberJson { text, id_end: id_end as u16, id_hash }
     }
 
     /// The text up to the end of the id: all Members are written the same way, so that these are equal where ids are.
-    fn id(&self) -> &str {
-        &self.text[..usize::from(self.id_end)]
+    fn id(&self) -> &[u8] {
+        &self.text.as_bytes()[..usize::from(self.id_end)]
     }
+}
+
+/// FNV-1a: only a hint. Whoever finds two ids of one hash has both compared, and gains nothing.
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

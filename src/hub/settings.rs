@@ -12,6 +12,10 @@ pub struct Settings {
     pub heartbeat_interval_s: u32,
     /// What a heartbeat may be late, in seconds.
     pub heartbeat_grace_s: u32,
+    /// How long the holder of a seat has to show itself alive when somebody else asks for the seat, in seconds.
+    pub probe_s: u32,
+    /// How long a broken connection keeps its seats, in seconds.
+    pub linger_s: u32,
     /// Rooms at once, those of `configured` included.
     pub rooms: u32,
     /// Seats in one room.
@@ -56,6 +60,8 @@ impl Default for Settings {
         Settings {
             heartbeat_interval_s: limits::HEARTBEAT_INTERVAL_S.default,
             heartbeat_grace_s: limits::HEARTBEAT_GRACE_S.default,
+            probe_s: limits::HEARTBEAT_PROBE_S.default,
+            linger_s: limits::HEARTBEAT_LINGER_S.default,
             rooms: limits::ROOMS.default,
             members_per_room: limits::MEMBERS_PER_ROOM.default,
             rooms_per_connection: limits::ROOMS_PER_CONNECTION.default,

@@ -250,6 +250,15 @@ impl<S: Stream> Conn<S> {
             .keep(|own| drop(context.write(&mut Memory { input: &[], output: Some(own) }, Message::Pong(payload))));
     }
 
+    /// Asks the client for a sign of life: it has to answer with a pong. As with [`Conn::pong`], no frame is in progress.
+    pub fn ping(&mut self) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        let context = &mut open.context;
+        self.queue.keep(|own| {
+            drop(context.write(&mut Memory { input: &[], output: Some(own) }, Message::Ping(Bytes::new())));
+        });
+    }
+
     /// Answers the client's close frame with its own code (RFC 6455, section 5.5.1).
     pub fn answer_close(&mut self) {
         // Flushing writes the answer, and then reports the end of the connection.

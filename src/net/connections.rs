@@ -340,6 +340,18 @@ impl<S: Stream> Outlet for Connections<S> {
         self.with_queue(to, |conn| conn.keep_rest(rest));
     }
 
+    fn ping(&mut self, to: Key) {
+        self.queue(to, Conn::ping);
+    }
+
+    fn retry(&mut self, to: Key) -> bool {
+        let Some(Connection { conn, ending: false, .. }) = self.table.get_mut(to) else { return false };
+        let before = conn.owed_bytes();
+        conn.unblock();
+        self.flush(to);
+        self.table.get(to).is_some_and(|connection| connection.conn.owed_bytes() < before)
+    }
+
     fn close(&mut self, who: Key, reason: CloseReason) {
         if let Some(connection) = self.table.get_mut(who)
             && !connection.ending

@@ -15,7 +15,7 @@ use super::connections::{Bounds, Connections};
 use super::http::{self, Route};
 use super::stream::Stream;
 use crate::base::{Key, Now};
-use crate::hub::{Hub, Outlet, Part, Settings};
+use crate::hub::{Hub, Outlet, Part, Secret, Settings};
 use crate::limits;
 use crate::wire::CloseReason;
 
@@ -59,9 +59,9 @@ pub struct Exchange<S> {
 }
 
 impl<S: Stream> Exchange<S> {
-    /// An exchange with nobody connected.
+    /// An exchange with nobody connected. `secret` is what resume tokens are made with.
     #[must_use]
-    pub fn new(options: Options, settings: Settings, now: Now) -> Self {
+    pub fn new(options: Options, settings: Settings, secret: Secret, now: Now) -> Self {
         let bounds = Bounds {
             connections: options.connections,
             connections_per_ip: options.connections_per_ip,
@@ -69,7 +69,7 @@ impl<S: Stream> Exchange<S> {
             reply_bytes: options.reply_bytes as usize,
         };
         Exchange {
-            hub: Hub::new(settings, options.connections + limits::SPARE_CONNECTIONS, now),
+            hub: Hub::new(settings, options.connections + limits::SPARE_CONNECTIONS, &secret, now),
             connections: Connections::new(bounds),
             options,
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
@@ -157,6 +157,7 @@ impl<S: Stream> Exchange<S> {
             Filled::End if connection.ending && connection.conn.owed_bytes() > 0 && !connection.conn.is_broken() => {}
             Filled::End => self.connections.remove(key),
             Filled::Bytes(count) => {
+                self.hub.heard(key);
                 // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
                 if count == buffer.len() || connection.hung_up {
                     self.connections.set_ready(key, false);
@@ -230,6 +231,10 @@ impl<S: Stream> Exchange<S> {
     /// The poll says that the socket takes more: gives it what it is owed, its own queue first.
     pub fn write(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.conn.is_blocked() {
+            // There is room because the peer took something.
+            self.hub.heard(key);
+        }
         connection.conn.unblock();
         self.connections.flush(key);
         if !self.connections.is_ending(key)

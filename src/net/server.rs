@@ -19,6 +19,7 @@ use super::exchange::{Exchange, Options, TurnedAway};
 use super::http;
 use crate::base::Now;
 use crate::host::clock::Clock;
+use crate::host::secret;
 use crate::hub::Settings;
 use crate::limits;
 
@@ -111,7 +112,7 @@ impl Server {
             let address = socket.local_addr()?;
             listeners.push(Listener { socket, address, ready: false, again_at_ms: None, failing: false });
         }
-        let exchange = Exchange::new(options, settings, clock.read());
+        let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
         Ok(Server { poll, listeners, signals, clock, exchange, spare: spare(), full_since: None })
     }
 

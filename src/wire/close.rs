@@ -30,6 +30,10 @@ pub enum CloseReason {
     Overload,
     /// No sign of life for longer than a heartbeat may take.
     Heartbeat,
+    /// Somebody else asked for its seat, and it did not answer the probe.
+    ProbeUnanswered,
+    /// Its seat was taken over by a connection that showed the seat's token.
+    TakenOver,
     /// The room let go of a frame not yet sent to this client, or too much waits in its own queue.
     TooSlow,
 }
@@ -41,7 +45,7 @@ pub enum LeaveReason {
     Left,
     /// A close by the client, or by the hub for a fault.
     Closed,
-    /// The connection broke, or its browser went away (1001).
+    /// The connection broke, or its browser went away (1001), or it did not answer a probe.
     Lost,
     /// Closed for silence.
     Heartbeat,
@@ -77,7 +81,8 @@ impl CloseReason {
             CloseReason::TooBig => Some(1009),
             CloseReason::BadMessages | CloseReason::Flood | CloseReason::NeverJoined => Some(1008),
             CloseReason::Overload => Some(1013),
-            CloseReason::Heartbeat => Some(4000),
+            CloseReason::Heartbeat | CloseReason::ProbeUnanswered => Some(4000),
+            CloseReason::TakenOver => Some(4001),
             CloseReason::TooSlow => Some(4002),
         }
     }
@@ -98,16 +103,21 @@ impl CloseReason {
             CloseReason::NeverJoined => "no room joined in time",
             CloseReason::Overload => "the hub owes too many replies; try again later",
             CloseReason::Heartbeat => "no heartbeat",
+            CloseReason::ProbeUnanswered => "somebody else asked for the seat, and nothing was heard from here",
+            CloseReason::TakenOver => "the seat was taken over by another connection",
             CloseReason::TooSlow => "reading too slowly",
         }
     }
 
-    /// What the rooms are told (PROTOCOL.md, Leave); `None` where they are told nothing.
+    /// What the rooms are told (PROTOCOL.md, Leave), at once or when the seat has lingered; `None` where they are told nothing.
     #[must_use]
     pub fn leave(self) -> Option<LeaveReason> {
         match self {
             // 1001 is what a browser sends when a page is reloaded: it will be back.
-            CloseReason::Client(Some(1001)) | CloseReason::Broken => Some(LeaveReason::Lost),
+            CloseReason::Client(Some(1001))
+            | CloseReason::Broken
+            | CloseReason::ProbeUnanswered
+            | CloseReason::TakenOver => Some(LeaveReason::Lost),
             CloseReason::Client(_)
             | CloseReason::Protocol
             | CloseReason::Unsupported
@@ -120,6 +130,20 @@ impl CloseReason {
             CloseReason::TooSlow | CloseReason::Overload => Some(LeaveReason::Slow),
             CloseReason::Stopping => None,
         }
+    }
+
+    /// Whether the connection's seats linger, since whoever sat there is likely to come back. One that failed a probe has somebody waiting
+    /// for its seat, and everybody else has gone on purpose or was sent away.
+    #[must_use]
+    pub fn lingers(self) -> bool {
+        matches!(
+            self,
+            CloseReason::Client(Some(1001))
+                | CloseReason::Broken
+                | CloseReason::TakenOver
+                | CloseReason::TooSlow
+                | CloseReason::Overload
+        )
     }
 }
 
@@ -145,7 +169,9 @@ mod tests {
                 CloseReason::Flood => CloseReason::NeverJoined,
                 CloseReason::NeverJoined => CloseReason::Overload,
                 CloseReason::Overload => CloseReason::Heartbeat,
-                CloseReason::Heartbeat => CloseReason::TooSlow,
+                CloseReason::Heartbeat => CloseReason::ProbeUnanswered,
+                CloseReason::ProbeUnanswered => CloseReason::TakenOver,
+                CloseReason::TakenOver => CloseReason::TooSlow,
                 CloseReason::TooSlow => break,
             };
         }

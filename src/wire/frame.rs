@@ -66,6 +66,20 @@ pub fn length(bytes: &[u8]) -> usize {
     }
 }
 
+/// The payload of the frame of ours that `bytes` are.
+///
+/// # Panics
+/// As [`length`].
+#[must_use]
+pub fn payload(bytes: &[u8]) -> &[u8] {
+    let header = match bytes[1] {
+        127 => 10,
+        126 => 4,
+        _ => 2,
+    };
+    &bytes[header..length(bytes)]
+}
+
 /// Follows a client's frames as their bytes stream by, to know where each ends. It judges nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
@@ -139,6 +153,7 @@ mod tests {
             assert_eq!(frame.len(), header.len() + payload);
             assert!(frame[header.len()..].iter().all(|byte| *byte == b'x'));
             assert_eq!(length(frame), frame.len());
+            assert_eq!(super::payload(frame).len(), payload);
         }
     }
 

@@ -29,27 +29,99 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data is always JSON")
 }
 
-/// The joiner's own reply: the Room with everyone in it. `members` are pieces of JSON in join order, the joiner last.
+/// What a joiner's own reply says of what it has seen before (PROTOCOL.md, Recovery).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It showed nothing: it is told who is here.
+    Nothing,
+    /// It showed how far it had come, and the rest follows: it knows who is here.
+    Replayed,
+    /// It showed how far it had come, and not all of the rest can be had: it is told so, and who is here.
+    Gap,
+}
+
+/// The joiner's own reply: the Room, with everyone in it but where a replay follows. `members` are pieces of JSON in join order.
 pub fn join_successfully<'m>(
     out: &mut Vec<u8>,
     room_fields: &str,
     members: impl Iterator<Item = &'m str>,
     joiner: &str,
     stamp: Stamp,
+    resume_token: &str,
+    seen: Seen,
 ) {
-    successfully(out, "Join", 1, stamp, None, |out| {
-        put(out, room_fields);
-        put(out, r#","members":["#);
-        for (n, member) in members.enumerate() {
-            if n > 0 {
-                out.push(b',');
-            }
-            put(out, member);
-        }
-        put(out, r#"],"newJoinMember":"#);
-        put(out, joiner);
-    });
+    begin(out, "Join", 3, 1);
+    put(out, room_fields);
+    if seen != Seen::Replayed {
+        put_members(out, members);
+    }
+    put(out, r#","newJoinMember":"#);
+    put(out, joiner);
+    put(out, r#"}},"extendFields":"#);
+    put_stamp(out, stamp);
+    put(out, r#","resumeToken":""#);
+    put(out, resume_token);
+    out.push(b'"');
+    if seen == Seen::Gap {
+        put(out, r#","gap":true"#);
+    }
+    put(out, "}}}");
 }
+
+/// The answer to a pull: the Room with everyone in it, and the number of its newest frame.
+pub fn pulled<'m>(
+    out: &mut Vec<u8>,
+    room_fields: &str,
+    members: impl Iterator<Item = &'m str>,
+    seq: u64,
+    reference: Option<&str>,
+) {
+    begin(out, "Pull", 5, 1);
+    put(out, room_fields);
+    put_members(out, members);
+    put(out, r#"}},"extendFields":{"seq":"#);
+    put_number(out, seq);
+    put_reference(out, reference);
+    put(out, "}}}");
+}
+
+/// What a message's author is told by a receipt: who has received which of its messages. `from` and `room_number` are JSON text.
+pub fn received(out: &mut Vec<u8>, from: &str, room_number: &str, seqs: &[u64], in_array: bool) {
+    begin(out, "Receive", 4, 3);
+    put(out, r#""from":"#);
+    put(out, from);
+    put(out, r#","roomNumber":"#);
+    put(out, room_number);
+    put(out, r#","seq":"#);
+    put(out, if in_array { "[" } else { "" });
+    for (n, seq) in seqs.iter().enumerate() {
+        put(out, if n > 0 { "," } else { "" });
+        put_number(out, *seq);
+    }
+    put(out, if in_array { "]" } else { "" });
+    put(out, "}}}}");
+}
+
+/// The author of a message, as [`said`] wrote it: the beginning of its Member, to the end of the id. `None` for every other frame.
+#[must_use]
+pub fn author(payload: &[u8]) -> Option<&[u8]> {
+    let rest = payload.strip_prefix(SAID)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let member = rest[digits..].strip_prefix(br#","data":{"from":"#)?;
+    let id = member.strip_prefix(MEMBER)?;
+    let mut escaped = false;
+    let end = id.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    })?;
+    Some(&member[..MEMBER.len() + end + 1])
+}
+
+/// How a message begins, up to its dataType.
+const SAID: &[u8] = br#"{"status":1,"msg":"Chat successfully","resultBody":{"msgType":3,"textData":{"dataType":"#;
+/// How a Member begins.
+const MEMBER: &[u8] = br#"{"id":""#;
 
 /// What everyone else in the room sees of a join.
 pub fn joined(out: &mut Vec<u8>, room_fields: &str, joiner: &str, stamp: Stamp) {
@@ -88,10 +160,7 @@ pub fn failed(out: &mut Vec<u8>, failure: &Failure, reference: Option<&str>) {
     put(out, r#","resultBody":"","code":""#);
     put(out, failure.code.as_str());
     out.push(b'"');
-    if let Some(reference) = reference {
-        put(out, r#","ref":"#);
-        put(out, reference);
-    }
+    put_reference(out, reference);
     out.push(b'}');
 }
 
@@ -102,6 +171,7 @@ pub fn duplicate(out: &mut Vec<u8>) {
     put(out, r#","resultBody":""}"#);
 }
 
+/// A broadcast: it has a place in the room's series.
 fn successfully(
     out: &mut Vec<u8>,
     what: &str,
@@ -110,26 +180,54 @@ fn successfully(
     reason: Option<LeaveReason>,
     data: impl FnOnce(&mut Vec<u8>),
 ) {
-    put(out, r#"{"status":1,"msg":""#);
-    put(out, what);
-    put(out, r#" successfully","resultBody":{"msgType":3,"textData":{"dataType":"#);
-    put_number(out, u64::from(data_type));
-    put(out, r#","data":{"#);
+    begin(out, what, 3, data_type);
     data(out);
-    put(out, r#"}},"extendFields":{"seq":"#);
-    put_number(out, stamp.seq);
-    put(out, r#","time":"#);
-    put_number(out, stamp.time_ms);
-    if let Some(reference) = stamp.reference {
-        put(out, r#","ref":"#);
-        put(out, reference);
-    }
+    put(out, r#"}},"extendFields":"#);
+    put_stamp(out, stamp);
     if let Some(reason) = reason {
         put(out, r#","reason":""#);
         put(out, reason.as_str());
         out.push(b'"');
     }
     put(out, "}}}");
+}
+
+/// Everything up to the fields of `data`.
+fn begin(out: &mut Vec<u8>, what: &str, msg_type: u8, data_type: u16) {
+    put(out, r#"{"status":1,"msg":""#);
+    put(out, what);
+    put(out, r#" successfully","resultBody":{"msgType":"#);
+    put_number(out, u64::from(msg_type));
+    put(out, r#","textData":{"dataType":"#);
+    put_number(out, u64::from(data_type));
+    put(out, r#","data":{"#);
+}
+
+/// `extendFields`, but for its closing brace.
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    put(out, r#"{"seq":"#);
+    put_number(out, stamp.seq);
+    put(out, r#","time":"#);
+    put_number(out, stamp.time_ms);
+    put_reference(out, stamp.reference);
+}
+
+fn put_reference(out: &mut Vec<u8>, reference: Option<&str>) {
+    if let Some(reference) = reference {
+        put(out, r#","ref":"#);
+        put(out, reference);
+    }
+}
+
+fn put_members<'m>(out: &mut Vec<u8>, members: impl Iterator<Item = &'m str>) {
+    put(out, r#","members":["#);
+    for (n, member) in members.enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        put(out, member);
+    }
+    out.push(b']');
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
@@ -169,14 +267,62 @@ mod tests {
     fn every_frame_is_json_whatever_stands_in_it() {
         let room = r#""number":"E1""#;
         let member = r#"{"id":"\"}"}"#;
-        let join = value(|out| join_successfully(out, room, [member, member].into_iter(), member, STAMP));
+        let two = || [member, member].into_iter();
+        let extend = json!({"seq": 7, "time": u64::MAX, "ref": "a\"b", "resumeToken": "1.a"});
+        let join = value(|out| join_successfully(out, room, two(), member, STAMP, "1.a", Seen::Nothing));
         assert_eq!(join["resultBody"]["textData"]["data"]["members"], json!([{"id": "\"}"}, {"id": "\"}"}]));
-        assert_eq!(join["resultBody"]["extendFields"], json!({"seq": 7, "time": u64::MAX, "ref": "a\"b"}));
+        assert_eq!(join["resultBody"]["extendFields"], extend);
+        let join = value(|out| join_successfully(out, room, two(), member, STAMP, "1.a", Seen::Replayed));
+        assert_eq!(
+            join["resultBody"]["textData"]["data"],
+            json!({"number": "E1", "newJoinMember": {"id": "\"}"}}),
+            "who has seen the rest knows who is here"
+        );
+        assert_eq!(join["resultBody"]["extendFields"], extend);
+        let join = value(|out| join_successfully(out, room, two(), member, STAMP, "1.a", Seen::Gap));
+        assert_eq!(join["resultBody"]["extendFields"]["gap"], true);
+        assert_eq!(join["resultBody"]["textData"]["data"]["members"].as_array().map(Vec::len), Some(2));
         let left = value(|out| left(out, room, member, LeaveReason::Lost, Stamp { reference: None, ..STAMP }));
         assert_eq!(left["resultBody"]["extendFields"], json!({"seq": 7, "time": u64::MAX, "reason": "lost"}));
         let said = value(|out| said(out, 100, member, r#""E1""#, "[null]", STAMP));
         assert_eq!(said["resultBody"]["textData"]["dataType"], 100);
         assert_eq!(said["resultBody"]["textData"]["data"]["content"], json!([null]));
+    }
+
+    #[test]
+    fn a_pull_and_a_receipt_are_not_of_the_series() {
+        let pulled = value(|out| pulled(out, r#""number":"E1""#, [r#"{"id":"a"}"#].into_iter(), 9, Some("\"r\"")));
+        let data = json!({"number": "E1", "members": [{"id": "a"}]});
+        let body =
+            json!({"msgType": 5, "textData": {"dataType": 1, "data": data}, "extendFields": {"seq": 9, "ref": "r"}});
+        assert_eq!(pulled, json!({"status": 1, "msg": "Pull successfully", "resultBody": body}));
+        for (seqs, in_array, shown) in
+            [(&[17][..], false, json!(17)), (&[17], true, json!([17])), (&[3, 1], true, json!([3, 1]))]
+        {
+            let received = value(|out| received(out, r#"{"id":"a"}"#, r#""E1""#, seqs, in_array));
+            let data = json!({"from": {"id": "a"}, "roomNumber": "E1", "seq": shown});
+            let body = json!({"msgType": 4, "textData": {"dataType": 3, "data": data}});
+            assert_eq!(received, json!({"status": 1, "msg": "Receive successfully", "resultBody": body}));
+        }
+    }
+
+    #[test]
+    fn the_author_of_a_message_is_found_in_its_frame() {
+        for id in ["a", "a\"b\\", "\\", "学号七", "\u{1}\n"] {
+            let member = json!({"id": id, "personName": "\"id\":\"x\""}).to_string();
+            let begins = format!(r#"{{"id":{}"#, json!(id));
+            for data_type in [3, 100, 65_535] {
+                let mut frame = Vec::new();
+                said(&mut frame, data_type, &member, r#""E1""#, "{}", STAMP);
+                assert_eq!(author(&frame), Some(begins.as_bytes()));
+            }
+            let mut frame = Vec::new();
+            left(&mut frame, r#""number":"E1""#, &member, LeaveReason::Left, STAMP);
+            assert_eq!(author(&frame), None);
+            frame.clear();
+            joined(&mut frame, r#""number":"E1""#, &member, STAMP);
+            assert_eq!(author(&frame), None);
+        }
     }
 
     #[test]

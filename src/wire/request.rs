@@ -36,6 +36,8 @@ pub enum Code {
     HubFull,
     /// The connection's table is full.
     TooManyRooms,
+    /// A receipt for a message that the room no longer holds.
+    NoSuchMessage,
     /// Too many messages or bytes.
     RateLimited,
 }
@@ -54,6 +56,7 @@ impl Code {
             Code::RoomFull => "room_full",
             Code::HubFull => "hub_full",
             Code::TooManyRooms => "too_many_rooms",
+            Code::NoSuchMessage => "no_such_message",
             Code::RateLimited => "rate_limited",
         }
     }
@@ -87,6 +90,8 @@ pub enum Request<'a> {
         from: Member<'a>,
         /// The room's number.
         room_number: Cow<'a, str>,
+        /// What it shows of an earlier seat.
+        resume: Resume<'a>,
     },
     /// dataType 2, under msgType 2 or 3.
     Leave {
@@ -104,6 +109,36 @@ pub enum Request<'a> {
         /// A JSON value, checked, to be relayed byte for byte.
         content: &'a str,
     },
+    /// msgType 4, dataType 3: these messages have been received.
+    Receipt {
+        /// The room's number.
+        room_number: Cow<'a, str>,
+        /// Which messages.
+        seqs: Seqs,
+    },
+    /// msgType 5, dataType 1: the room with all its members.
+    Pull {
+        /// The room's number.
+        room_number: Cow<'a, str>,
+    },
+}
+
+/// What a join shows of an earlier seat (PROTOCOL.md, Recovery).
+#[derive(Debug, Default, PartialEq)]
+pub struct Resume<'a> {
+    /// `resumeToken`: the seat's.
+    pub token: Option<Cow<'a, str>>,
+    /// `lastSeq`: the number of the last room frame that was seen. A number that no frame can have reads as the largest.
+    pub last_seq: Option<u64>,
+}
+
+/// Numbers of room frames, as a receipt names them.
+#[derive(Debug, PartialEq)]
+pub struct Seqs {
+    /// Each once, in the order of the request, at most [`limits::RECEIPT_SEQS`]. A number that no frame can have reads as 0, which none has.
+    pub numbers: Vec<u64>,
+    /// Whether they came as an array, and go on as one.
+    pub in_array: bool,
 }
 
 /// A request as far as it could be read.
@@ -147,10 +182,15 @@ struct TextData<'a> {
     data: Raw<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ExtendFields<'a> {
     #[serde(borrow, rename = "ref")]
     reference: Raw<'a>,
+    #[serde(borrow)]
+    resume_token: Raw<'a>,
+    #[serde(borrow)]
+    last_seq: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +202,8 @@ struct Data<'a> {
     room_number: Raw<'a>,
     #[serde(borrow)]
     content: Raw<'a>,
+    #[serde(borrow)]
+    seq: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -187,47 +229,104 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
     if msg_type == Some(1) {
         return Ok(Request::Heartbeat);
     }
-    if let Some(raw) = message.extend_fields {
-        let fields: ExtendFields = object("extendFields", raw.get())?;
-        if let Some(raw) = fields.reference {
-            string("extendFields.ref", Some(raw), limits::ID_BYTES)?;
-            *reference = Some(raw.get());
-        }
+    let extend_fields = match message.extend_fields {
+        None => ExtendFields::default(),
+        Some(raw) => object("extendFields", raw.get())?,
+    };
+    if let Some(raw) = extend_fields.reference {
+        string("extendFields.ref", Some(raw), limits::ID_BYTES)?;
+        *reference = Some(raw.get());
     }
-    if !matches!(msg_type, Some(2 | 3)) {
+    if !matches!(msg_type, Some(2..=5)) {
         return Err(unknown("msgType", message.msg_type));
     }
     let text_data: TextData = object("textData", required("textData", message.text_data, "an object")?.get())?;
     let data_type = integer("textData.dataType", required("textData.dataType", text_data.data_type, "an integer")?)?;
-    let said = match (msg_type, data_type) {
-        (Some(2), Some(1)) | (_, Some(2)) => None,
-        (Some(3), Some(said @ (3 | 100..=65_535))) => Some(said as u16), // within a u16 by the pattern
+    let kind = match (msg_type, data_type) {
+        (Some(2), Some(1)) => Kind::Join,
+        (Some(2 | 3), Some(2)) => Kind::Leave,
+        (Some(3), Some(said @ (3 | 100..=65_535))) => Kind::Say(said as u16), // within a u16 by the pattern
+        (Some(4), Some(3)) => Kind::Receipt,
+        (Some(5), Some(1)) => Kind::Pull,
         _ => return Err(unknown("textData.dataType", text_data.data_type)),
     };
     let data: Data = object("textData.data", required("textData.data", text_data.data, "an object")?.get())?;
     let room_number = not_empty("textData.data.roomNumber", data.room_number, limits::ID_BYTES)?;
-    if let Some(data_type) = said {
-        let from_id = match data.from {
-            None => None,
-            Some(raw) => optional_string(FROM_ID, object::<From>(FROM, raw.get())?.id, limits::ID_BYTES)?,
-        };
-        // Nobody has the empty id: whoever sends it has left it out.
-        let from_id = from_id.filter(|id| !id.is_empty());
-        let content = content_of(data_type, data.content)?;
-        return Ok(Request::Say { data_type, room_number, from_id, content });
-    }
-    if data_type == Some(2) {
-        return Ok(Request::Leave { room_number });
-    }
-    let from: From = object(FROM, required(FROM, data.from, "an object")?.get())?;
-    let from = Member {
+    Ok(match kind {
+        Kind::Join => {
+            let from = member(required(FROM, data.from, "an object")?)?;
+            Request::Join { from, room_number, resume: resume(&extend_fields)? }
+        }
+        Kind::Leave => Request::Leave { room_number },
+        Kind::Say(data_type) => {
+            let from_id = match data.from {
+                None => None,
+                Some(raw) => optional_string(FROM_ID, object::<From>(FROM, raw.get())?.id, limits::ID_BYTES)?,
+            };
+            // Nobody has the empty id: whoever sends it has left it out.
+            let from_id = from_id.filter(|id| !id.is_empty());
+            Request::Say { data_type, room_number, from_id, content: content_of(data_type, data.content)? }
+        }
+        Kind::Receipt => Request::Receipt { room_number, seqs: seqs(data.seq)? },
+        Kind::Pull => Request::Pull { room_number },
+    })
+}
+
+/// What is asked, by its two types.
+enum Kind {
+    Join,
+    Leave,
+    Say(u16),
+    Receipt,
+    Pull,
+}
+
+fn member(raw: &RawValue) -> Result<Member<'_>, Failure> {
+    let from: From = object(FROM, raw.get())?;
+    Ok(Member {
         id: not_empty(FROM_ID, from.id, limits::ID_BYTES)?,
         person_name: string("textData.data.from.personName", from.person_name, limits::NAME_BYTES)?,
         person_num: string("textData.data.from.personNum", from.person_num, limits::ID_BYTES)?,
         nick_name: string("textData.data.from.nickName", from.nick_name, limits::NAME_BYTES)?,
         head_img_url: string("textData.data.from.headImgUrl", from.head_img_url, limits::URL_BYTES)?,
+    })
+}
+
+fn resume<'a>(extend_fields: &ExtendFields<'a>) -> Result<Resume<'a>, Failure> {
+    let token = optional_string("extendFields.resumeToken", extend_fields.resume_token, limits::RESUME_TOKEN_BYTES)?;
+    let last_seq = match extend_fields.last_seq {
+        None => None,
+        Some(raw) => Some(integer("extendFields.lastSeq", raw)?.unwrap_or(u64::MAX)),
     };
-    Ok(Request::Join { from, room_number })
+    Ok(Resume { token, last_seq })
+}
+
+fn seqs(raw: Raw<'_>) -> Result<Seqs, Failure> {
+    const FIELD: &str = "textData.data.seq";
+    const EXPECTED: &str = "an integer, or an array of 1 to 64";
+    const { assert!(limits::RECEIPT_SEQS == 64) };
+    let raw = required(FIELD, raw, EXPECTED)?;
+    let in_array = raw.get().starts_with('[');
+    // Of an array only that its parts are JSON is known as yet.
+    let parts = match in_array {
+        true => serde_json::from_str(raw.get()).map_err(|_| bad(FIELD, EXPECTED))?,
+        false => vec![raw],
+    };
+    if parts.is_empty() {
+        return Err(bad(FIELD, EXPECTED));
+    }
+    if parts.len() > limits::RECEIPT_SEQS {
+        let (count, most) = (parts.len(), limits::RECEIPT_SEQS);
+        return Err(Failure::new(Code::TooLong, format!("{FIELD}: {count} numbers, at most {most} are allowed")));
+    }
+    let mut numbers = Vec::with_capacity(parts.len());
+    for part in parts {
+        let number = integer(FIELD, part).map_err(|_| bad(FIELD, EXPECTED))?.unwrap_or(0);
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+    }
+    Ok(Seqs { numbers, in_array })
 }
 
 const FROM_ID: &str = "textData.data.from.id";
@@ -269,8 +368,8 @@ fn required<'a>(field: &str, raw: Raw<'a>, expected: &str) -> Result<&'a RawValu
     raw.ok_or_else(|| bad(field, expected))
 }
 
-/// An integer; `None` for one that no type has, however long.
-fn integer(field: &str, raw: &RawValue) -> Result<Option<u32>, Failure> {
+/// An integer; `None` for one below 0 or beyond 64 bits, however long.
+fn integer(field: &str, raw: &RawValue) -> Result<Option<u64>, Failure> {
     let text = raw.get();
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -329,7 +428,7 @@ mod tests {
     #[test]
     fn a_join_is_read_where_it_lies() {
         let text = join().to_string();
-        let Envelope { reference, request: Ok(Request::Join { from, room_number }) } = Envelope::read(&text) else {
+        let Envelope { reference, request: Ok(Request::Join { from, room_number, .. }) } = Envelope::read(&text) else {
             panic!("not a join")
         };
         assert_eq!((reference, &*room_number, &*from.person_name), (Some("\"r\""), "E1", "张三"));
@@ -420,9 +519,24 @@ mod tests {
 
     #[test]
     fn types_that_are_not_spoken_are_unknown_whatever_comes_with_them() {
-        for types in
-            [(4, 3), (5, 1), (0, 1), (-1, 1), (2, 3), (2, 100), (3, 1), (3, 4), (3, 5), (3, 99), (3, 65_536), (3, -3)]
-        {
+        for types in [
+            (4, 1),
+            (4, 2),
+            (4, 100),
+            (5, 2),
+            (5, 3),
+            (6, 1),
+            (0, 1),
+            (-1, 1),
+            (2, 3),
+            (2, 100),
+            (3, 1),
+            (3, 4),
+            (3, 5),
+            (3, 99),
+            (3, 65_536),
+            (3, -3),
+        ] {
             let message = json!({"msgType": types.0, "textData": {"dataType": types.1, "data": {"odd": true}}});
             assert_eq!(wrong(&message).0, Code::UnknownType, "{types:?}");
         }
@@ -481,6 +595,65 @@ mod tests {
         }
         let twice = r#"{"msgType":1,"msgType":2}"#;
         assert!(Envelope::read(twice).request.unwrap_err().msg.contains("duplicate field `msgType`"));
+    }
+
+    #[test]
+    fn a_join_shows_what_it_has_of_an_earlier_seat() {
+        let resume_of = |fields: Value| {
+            let mut message = join();
+            message["extendFields"] = fields;
+            let text = message.to_string();
+            match Envelope::read(&text).request {
+                Ok(Request::Join { resume: Resume { token, last_seq }, .. }) => {
+                    Ok((token.map(Cow::into_owned), last_seq))
+                }
+                other => Err(other.unwrap_err()),
+            }
+        };
+        assert_eq!(resume_of(json!({})), Ok((None, None)));
+        assert_eq!(resume_of(json!({"resumeToken": null, "lastSeq": null})), Ok((None, None)));
+        assert_eq!(resume_of(json!({"resumeToken": "1f.9d", "lastSeq": 7})), Ok((Some("1f.9d".into()), Some(7))));
+        assert_eq!(resume_of(json!({"lastSeq": -1})), Ok((None, Some(u64::MAX))));
+        for (field, wrong, code, says) in [
+            ("lastSeq", json!("7"), Code::BadJson, "extendFields.lastSeq: expected an integer"),
+            ("lastSeq", json!(7.5), Code::BadJson, "extendFields.lastSeq: expected an integer"),
+            ("resumeToken", json!(7), Code::BadJson, "extendFields.resumeToken: expected a string"),
+            (
+                "resumeToken",
+                json!("x".repeat(65)),
+                Code::TooLong,
+                "extendFields.resumeToken: 65 bytes, at most 64 are allowed",
+            ),
+        ] {
+            assert_eq!(resume_of(json!({ field: wrong })), Err(Failure::new(code, says)));
+            // They mean something in a join alone.
+            let mut message = chat();
+            message["extendFields"] = json!({ field: wrong });
+            assert!(Envelope::read(&message.to_string()).request.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_receipt_names_one_message_or_up_to_64() {
+        let seqs_of = |seq: Value| {
+            let message = json!({"msgType": 4, "textData": {"dataType": 3, "data": {"roomNumber": "E1", "seq": seq}}})
+                .to_string();
+            match Envelope::read(&message).request {
+                Ok(Request::Receipt { seqs, .. }) => Ok((seqs.numbers, seqs.in_array)),
+                other => Err(other.unwrap_err()),
+            }
+        };
+        assert_eq!(seqs_of(json!(17)), Ok((vec![17], false)));
+        assert_eq!(seqs_of(json!([17])), Ok((vec![17], true)));
+        assert_eq!(seqs_of(json!([3, 1, 3, 2, 1])), Ok((vec![3, 1, 2], true)));
+        assert_eq!(seqs_of(json!(-1)), Ok((vec![0], false)));
+        assert_eq!(seqs_of(json!((0..64).collect::<Vec<_>>())).map(|(seqs, _)| seqs.len()), Ok(64));
+        let expected = "textData.data.seq: expected an integer, or an array of 1 to 64";
+        for wrong in [json!([]), Value::Null, json!("1"), json!(1.0), json!([1, [2]]), json!([1, null]), json!({})] {
+            assert_eq!(seqs_of(wrong), Err(Failure::new(Code::BadJson, expected)));
+        }
+        let too_long = "textData.data.seq: 65 numbers, at most 64 are allowed";
+        assert_eq!(seqs_of(json!((0..65).collect::<Vec<_>>())), Err(Failure::new(Code::TooLong, too_long)));
     }
 
     #[test]

@@ -100,15 +100,20 @@ pub struct Class {
     pub order: Rc<RefCell<Vec<(&'static str, usize)>>>,
 }
 
-/// Without rates: what is tested here is what they would hide.
+/// Without rates, and with seats that end at once: what is tested here is what they would hide.
 pub fn settings() -> Settings {
-    Settings { messages_per_second: 0, bytes_per_second: 0, ..Settings::default() }
+    Settings { messages_per_second: 0, bytes_per_second: 0, linger_s: 0, ..Settings::default() }
 }
 
 impl Class {
     pub fn new(options: Options, settings: Settings) -> Class {
         let now = Now { monotonic_ms: 1_000, wall_ms: 1_600_000_000_000 };
-        Class { exchange: Exchange::new(options, settings, now), now, members: Vec::new(), order: Rc::default() }
+        Class {
+            exchange: Exchange::new(options, settings, [7; 32], now),
+            now,
+            members: Vec::new(),
+            order: Rc::default(),
+        }
     }
 
     /// A class whose members, named by their numbers, all sit in room `R` and have read everything.

@@ -144,6 +144,8 @@ impl World {
         let settings = Settings {
             heartbeat_interval_s: rng.range(4, 20) as u32,
             heartbeat_grace_s: rng.range(0, 5) as u32,
+            probe_s: 3,
+            linger_s: 0,
             rooms: rng.range(3, 7) as u32,
             members_per_room: rng.pick(&[3, 8, 16, 40]),
             rooms_per_connection: rng.pick(&[1, 2, 3, 4, 4]),
@@ -165,7 +167,7 @@ impl World {
         };
         let now = Now { monotonic_ms: rng.range(0, 1_000) as u64, wall_ms: 1_600_000_000_000 };
         World {
-            exchange: Exchange::new(options.clone(), settings.clone(), now),
+            exchange: Exchange::new(options.clone(), settings.clone(), [7; 32], now),
             model: Model::new(settings, now),
             options,
             clients: Vec::new(),
@@ -1100,7 +1102,7 @@ impl World {
                     client.told_after += usize::from(client.ended_at.is_some_and(|_| client.ended_in != self.step));
                 }
                 Frame::Pong(payload) => self.model.ponged(who, &payload)?,
-                Frame::Ping => return Err("a ping, which nothing here asks for".into()),
+                Frame::Ping => {}
                 Frame::Close(code) => self.closed(who, code)?,
             }
         }

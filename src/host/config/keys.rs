@@ -15,8 +15,6 @@ use crate::limits::{self, Limit};
 pub(super) struct Key {
     /// As `limits.rooms`.
     pub path: &'static str,
-    /// What happens in place of what the key promises, where this version cannot keep it.
-    pub instead: Option<&'static str>,
     kind: Kind,
 }
 
@@ -32,7 +30,6 @@ macro_rules! number {
     ($path:literal, $limit:ident, $($field:ident).+) => {
         Key {
             path: $path,
-            instead: None,
             kind: Kind::Number {
                 limit: limits::$limit,
                 of: |config| config.$($field).+,
@@ -43,7 +40,7 @@ macro_rules! number {
 }
 
 const fn other(path: &'static str, kind: Kind) -> Key {
-    Key { path, instead: None, kind }
+    Key { path, kind }
 }
 
 pub(super) static KEYS: &[Key] = &[
@@ -51,14 +48,8 @@ pub(super) static KEYS: &[Key] = &[
     other("log", Kind::Log),
     number!("heartbeat.interval_s", HEARTBEAT_INTERVAL_S, hub.heartbeat_interval_s),
     number!("heartbeat.grace_s", HEARTBEAT_GRACE_S, hub.heartbeat_grace_s),
-    Key {
-        instead: Some("a taken id is refused, and its holder is not asked"),
-        ..number!("heartbeat.probe_s", HEARTBEAT_PROBE_S, heartbeat_probe_s)
-    },
-    Key {
-        instead: Some("a broken connection leaves at once"),
-        ..number!("heartbeat.linger_s", HEARTBEAT_LINGER_S, heartbeat_linger_s)
-    },
+    number!("heartbeat.probe_s", HEARTBEAT_PROBE_S, hub.probe_s),
+    number!("heartbeat.linger_s", HEARTBEAT_LINGER_S, hub.linger_s),
     number!("limits.connections", CONNECTIONS, connections),
     number!("limits.connections_per_ip", CONNECTIONS_PER_IP, connections_per_ip),
     number!("limits.rooms", ROOMS, hub.rooms),

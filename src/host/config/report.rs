@@ -33,8 +33,7 @@ impl fmt::Display for Report<'_> {
 impl Report<'_> {
     fn write_keys(&self, f: &mut fmt::Formatter<'_>, table: &str) -> fmt::Result {
         for key in keys::of_table(table) {
-            let note = if key.instead.is_some() { "; no effect in this version yet" } else { "" };
-            self.write_value(f, key.name(), &key.show(self.0), key.path, note)?;
+            self.write_value(f, key.name(), &key.show(self.0), key.path)?;
         }
         Ok(())
     }
@@ -43,20 +42,20 @@ impl Report<'_> {
         for (index, room) in self.0.hub.configured.iter().enumerate() {
             writeln!(f, "\n[[room]]")?;
             for (name, value) in [("number", &room.number), ("name", &room.name), ("desc", &room.desc)] {
-                self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".{name}")), "")?;
+                self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".{name}")))?;
             }
             let Some(owner) = &room.owner else { continue };
             writeln!(f, "[room.owner]")?;
             for (name, value, _) in owner.fields() {
-                self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".owner.{name}")), "")?;
+                self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".owner.{name}")))?;
             }
         }
         Ok(())
     }
 
-    fn write_value(&self, f: &mut fmt::Formatter<'_>, name: &str, value: &str, key: &str, note: &str) -> fmt::Result {
+    fn write_value(&self, f: &mut fmt::Formatter<'_>, name: &str, value: &str, key: &str) -> fmt::Result {
         let assignment = format!("{name} = {value}");
-        writeln!(f, "{assignment:<VALUE_WIDTH$} # {}{note}", self.source(key))
+        writeln!(f, "{assignment:<VALUE_WIDTH$} # {}", self.source(key))
     }
 
     fn source(&self, key: &str) -> String {

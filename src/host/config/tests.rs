@@ -213,21 +213,6 @@ fn there_are_no_more_rooms_than_may_be() {
 }
 
 #[test]
-fn what_has_no_effect_yet_is_read_and_warned_of() {
-    let config = read("[heartbeat]\nprobe_s = 9\n\nlinger_s = 0\n");
-    assert_eq!((config.heartbeat_probe_s, config.heartbeat_linger_s), (9, 0));
-    assert_eq!(
-        config.warnings,
-        [
-            "heartbeat.probe_s (line 2): has no effect in this version yet: a taken id is refused, and its holder is not \
-             asked",
-            "heartbeat.linger_s (line 4): has no effect in this version yet: a broken connection leaves at once",
-        ]
-    );
-    assert!(read("[heartbeat]\ngrace_s = 0\n").warnings.is_empty());
-}
-
-#[test]
 fn a_file_is_named_in_what_is_wrong_with_it() {
     let directory = std::env::temp_dir().join(format!("classhub-config-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
@@ -288,7 +273,7 @@ fn the_report_says_where_each_value_comes_from_and_sums_up() {
     assert!(line("rooms = 7 ").ends_with(" # a\\nb.toml line 3"));
     assert!(line("number = \"E1\" ").ends_with(" line 5"));
     assert!(line("name = \"E1\" ").ends_with(" # default"));
-    assert!(line("linger_s = 5 ").ends_with(" # default; no effect in this version yet"));
+    assert!(line("linger_s = 5 ").ends_with(" # default"));
     let memory = config.memory();
     let defaults = Config::default().memory();
     assert_eq!(MemorySum { rooms: memory.rooms * 128 / 7, ..memory }, defaults);
