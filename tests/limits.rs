@@ -14,8 +14,8 @@ use std::{
 
 use classhub::limits;
 use common::{
-    CONTINUATION, Client, Hub, NO_RATES, PATIENCE, PING, ROOM, Raw, chat, data, join, leave, narrow_tcp, said, seq,
-    tcp, tcp_from, upgrade_head, with_ref,
+    CONTINUATION, Client, Hub, NO_LINGER, NO_RATES, PATIENCE, PING, ROOM, Raw, chat, data, join, leave, narrow_tcp,
+    said, seq, tcp, tcp_from, upgrade_head, with_ref,
 };
 use serde_json::{Value, json};
 
@@ -211,7 +211,7 @@ fn quoted(text: &str) -> String {
 
 #[test]
 fn field_lengths() {
-    let hub = Hub::start(NO_RATES);
+    let hub = Hub::start(&format!("{NO_LINGER}{NO_RATES}"));
     // Each a request with one field left open, and where that field stands.
     let with_member = |field: &str| {
         let id = if field == "id" { "" } else { r#""id":"anna","# };
@@ -500,7 +500,7 @@ fn bytes_per_second() {
 #[test]
 fn reply_bytes() {
     // A queue of its own may hold more than all of them together.
-    let hub = Hub::start(&format!("{NO_RATES}reply_bytes = 262144\nroom_log_bytes = 1048576\n"));
+    let hub = Hub::start(&format!("{NO_LINGER}{NO_RATES}reply_bytes = 262144\nroom_log_bytes = 1048576\n"));
     let mut anna = hub.join("anna");
     let blocked = |id: &str| {
         let mut client = Client::upgrade(narrow_tcp(hub.addr), &upgrade_head("/ws", ""));
@@ -818,8 +818,9 @@ mod virtual_time {
         let tries = network.connect();
         for _ in 0..3 {
             network.pass(29_000);
-            network.send_json(&holder, &json!({"msgType": 1}));
             network.send_json(&tries, &join(ROOM, "anna"));
+            // It was asked whether it lives.
+            network.send_json(&holder, &json!({"msgType": 1}));
             let refused = tries.frames().pop().expect("a refusal").json();
             assert_eq!(refused["status"], 0);
         }

@@ -34,6 +34,9 @@ pub const ROOM: &str = "E00001";
 /// No rate counts: for tests of anything else.
 pub const NO_RATES: &str = "[limits]\nmessages_per_second = 0\nbytes_per_second = 0\n";
 
+/// Whoever breaks off leaves at once: for tests of what a leave does.
+pub const NO_LINGER: &str = "[heartbeat]\nlinger_s = 0\n";
+
 // ---- The hub ------------------------------------------------------------------------------------
 
 /// A running hub, killed when dropped.
@@ -429,6 +432,8 @@ pub struct Client {
     /// How many of `input` were parsed.
     parsed: usize,
     fences: u32,
+    /// It answers pings as any client does, and shows none of them; or it answers none, and shows each.
+    pub answers_pings: bool,
 }
 
 impl Client {
@@ -471,7 +476,7 @@ impl Client {
                 assert_eq!(response.header(field), None);
             }
             let input = rest.to_vec();
-            return Ok(Client { stream, input, parsed: 0, fences: 0 });
+            return Ok(Client { stream, input, parsed: 0, fences: 0, answers_pings: true });
         }
     }
 
@@ -508,12 +513,17 @@ impl Client {
 
     // ---- Receiving ------------------------------------------------------------------------------
 
-    /// The next frame; `None` at the end, which must be clean.
+    /// The next frame, pings aside; `None` at the end, which must be clean.
     #[track_caller]
     pub fn recv_or_end(&mut self) -> Option<Frame> {
         loop {
             if let Some((frame, length)) = Frame::parse(&self.input[self.parsed..]) {
                 self.parsed += length;
+                if frame.opcode == PING && self.answers_pings {
+                    // Where the hub has hung up behind it, nobody waits for this.
+                    let _sent = self.stream.write_all(&Raw::new(PONG, frame.payload).bytes());
+                    continue;
+                }
                 return Some(frame);
             }
             self.input.drain(..std::mem::take(&mut self.parsed));

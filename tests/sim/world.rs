@@ -144,7 +144,7 @@ impl World {
         let settings = Settings {
             heartbeat_interval_s: rng.range(4, 20) as u32,
             heartbeat_grace_s: rng.range(0, 5) as u32,
-            probe_s: 3,
+            probe_s: 100_000,
             linger_s: 0,
             rooms: rng.range(3, 7) as u32,
             members_per_room: rng.pick(&[3, 8, 16, 40]),
