@@ -211,29 +211,28 @@ impl Class {
 
     /// The frames that the member's socket took since the last look, as short words; all of them whole.
     pub fn read(&self, member: usize) -> Vec<String> {
+        let word = |frame: Vec<u8>| match (frame[0], frame::payload(&frame)) {
+            (frame::TEXT, payload) => word(&serde_json::from_slice(payload).unwrap()),
+            (0x89, payload) => format!("ping {}", String::from_utf8_lossy(payload)),
+            (0x8A, payload) => format!("pong {}", String::from_utf8_lossy(payload)),
+            (0x88, payload) => format!("close {}", u16::from_be_bytes([payload[0], payload[1]])),
+            (first, _) => panic!("a frame that starts with {first:#x}"),
+        };
+        self.frames(member).into_iter().map(word).collect()
+    }
+
+    /// The frames that the member's socket took since the last look; all of them whole.
+    pub fn frames(&self, member: usize) -> Vec<Vec<u8>> {
         let output = std::mem::take(&mut self.wire(member).output);
         let mut at = 0;
-        let mut words = Vec::new();
+        let mut frames = Vec::new();
         while at < output.len() {
             let length = frame::length(&output[at..]);
-            assert!(at + length <= output.len(), "half a frame after {words:?}");
-            let frame = &output[at..at + length];
-            let payload = &frame[if length < 128 {
-                2
-            } else if length < 65_540 {
-                4
-            } else {
-                10
-            }..];
-            words.push(match frame[0] {
-                frame::TEXT => word(&serde_json::from_slice(payload).unwrap()),
-                0x8A => format!("pong {}", String::from_utf8_lossy(payload)),
-                0x88 => format!("close {}", u16::from_be_bytes([payload[0], payload[1]])),
-                first => panic!("a frame that starts with {first:#x}"),
-            });
+            assert!(at + length <= output.len(), "half a frame after {} whole ones", frames.len());
+            frames.push(output[at..at + length].to_vec());
             at += length;
         }
-        words
+        frames
     }
 
     pub fn log_bytes(&self) -> (u64, usize) {

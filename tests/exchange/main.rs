@@ -3,4 +3,5 @@
 mod class;
 mod deadlines;
 mod patience;
+mod recovery;
 mod room_log;
