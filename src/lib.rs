@@ -17,6 +17,10 @@
 //! per member and turn, however many frames came, with no copy and no queue per member. A slow reader's cursor lags; when its bytes have to be
 //! let go, it is too slow and is closed, so that a room's memory does not depend on how many of its members are slow.
 //!
+//! **A seat outlives its connection.** Its holder is a connection with a cursor, or nobody while it lingers. Whoever comes back becomes the holder,
+//! with a cursor behind the last frame that it saw: the replay is what flushing does anyway, and the room sees nothing. What shows that a seat
+//! is one's own is a MAC, so that the hub keeps nothing for those who are gone.
+//!
 //! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), a room's seats in a table of fixed capacity
 //! for as long as somebody sits there, ids, numbers and a connection's seats in places of their own (heapless). Tables are reserved at once and
 //! touched when used: a thousand small rooms cost what is in them. A room's frames grow with what is said to their limit, and are given back.

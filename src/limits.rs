@@ -191,6 +191,7 @@ impl MemorySum {
         let message = u64::from(bounds.message_bytes);
         let log = u64::from(bounds.room_log_bytes);
         let history = u64::from(bounds.history);
+        // The hub has no more seats than its connections may have, lingering ones included.
         // A frame in progress is held once, with what allocation rounds up; a fragmented message
         // grows by doubling, so that up to twice its size is held.
         let seats = u64::from(bounds.rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
