@@ -1,34 +1,34 @@
 //! All rooms, and who sits where.
 //!
-//! Owns: the tables of rooms and peers, what each request means (PROTOCOL.md: Join, Leave, Chat, Heartbeat, Failures), the deadlines
-//! that are the protocol's, and which rooms have something to flush. Refuses to know: sockets, clocks, the bytes of WebSocket beyond
-//! whole frames, and how anything is logged.
+//! Owns: the tables of rooms and peers, what each request of a member means (PROTOCOL.md: Leave, Chat, Receipts and pull), how seats and rooms
+//! end, and which rooms have something to flush. Refuses to know: sockets, clocks, the bytes of WebSocket beyond whole frames, how anything is
+//! logged; who gets a seat (`join`), and what time brings (`deadlines`).
 
+use super::join;
 use super::outlet::Outlet;
-use super::peer::{Part, Peer, Probe, SeatRef};
-use super::room::{Bounds, MemberJson, Offered, Room, Welcome};
+use super::peer::{Part, Peer, SeatRef};
+use super::room::{Bounds, Offered, Room};
 use super::settings::Settings;
 use super::token::{Secret, Tokens};
-use crate::base::{Key, Now, Rate, Slots, TICK_MS, Timer, Wheel};
+use crate::base::{Key, Now, Rate, Slots, Wheel};
 use crate::limits;
-use crate::wire::reply::Seen;
-use crate::wire::request::{Envelope, Resume, Seqs};
-use crate::wire::{CloseReason, Code, Failure, LeaveReason, Member, Request, frame, reply};
+use crate::wire::request::{Envelope, Seqs};
+use crate::wire::{CloseReason, Code, Failure, LeaveReason, Request, frame, reply};
 
 /// The hub: what everybody's messages mean to everybody else.
 pub struct Hub {
-    settings: Settings,
-    rooms: Slots<Room>,
+    pub(super) settings: Settings,
+    pub(super) rooms: Slots<Room>,
     /// Rooms that there ever were.
     rooms_made: u64,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     /// Seats in all rooms, lingering ones too, and how many there may be: as many as all connections together may have.
-    seats: u64,
-    seats_max: u64,
+    pub(super) seats: u64,
+    pub(super) seats_max: u64,
     /// By the index of the connection's key; the key itself is given by whoever holds the connections.
-    peers: Vec<Option<Peer>>,
+    pub(super) peers: Vec<Option<Peer>>,
     /// Timers: a room's by its index, then a connection's by its own behind those.
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     /// Rooms with something to flush; each is here once.
     changed: Vec<Key>,
 }
@@ -135,7 +135,9 @@ impl Hub {
                 Err(Failure::new(Code::RateLimited, msg))
             }
             Ok(Request::Join { from, room_number, resume }) => {
-                self.join(now, who, &from, &room_number, &resume, reference, outlet)
+                let asked =
+                    join::Asked { now, who, from: &from, room_number: &room_number, resume: &resume, reference };
+                self.join(&asked, outlet)
             }
             Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
             Ok(Request::Say { data_type, room_number, from_id, content }) => {
@@ -173,182 +175,6 @@ impl Hub {
     }
 
     // ---- Requests -------------------------------------------------------------------------------
-
-    /// PROTOCOL.md, Join and Recovery; judged in the order of its section Failures.
-    #[allow(clippy::too_many_arguments)] // the fields of one request
-    fn join(
-        &mut self,
-        now: Now,
-        who: Key,
-        from: &Member,
-        room_number: &str,
-        resume: &Resume,
-        reference: Option<&str>,
-        outlet: &mut impl Outlet,
-    ) -> Result<(), Failure> {
-        let Some(peer) = peer_mut(&mut self.peers, who) else { return Ok(()) };
-        if let Some(join_by_ms) = &mut peer.join_by_ms {
-            *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
-        }
-        if !peer.id.is_empty() && peer.id != *from.id {
-            return Err(identity());
-        }
-        let rooms_taken = peer.seats.len();
-        let found = self.room_key(room_number);
-        if found.is_none() && !self.settings.auto_create {
-            return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
-        }
-        let member = MemberJson::new(from);
-        let there = found.and_then(|key| Some((key, self.rooms.get(key)?)));
-        // The seat whose token is shown, for which a room has only to be the same, and the frame up to which all was seen from there.
-        let shown_seq =
-            there.and_then(|(_, room)| self.tokens.joined_seq(resume.token.as_deref()?, room.instance, &from.id));
-        let seen_seq = there.and_then(|(_, room)| {
-            let (shown_seq, last_seq) = (shown_seq?, resume.last_seq?);
-            (shown_seq..=room.log.seq()).contains(&last_seq).then_some(last_seq)
-        });
-        let taken = there.and_then(|(key, room)| Some((key, room.seat_of(&member)?)));
-        if let Some((room, asked)) = taken {
-            let shows_its_token = shown_seq == Some(asked.joined_seq);
-            let is_free = match asked.holder {
-                Some(holder) => shows_its_token && holder != who,
-                None => shows_its_token || !asked.is_makers,
-            };
-            if !is_free {
-                self.reply(who, outlet, reply::duplicate);
-                if let Some(holder) = asked.holder.filter(|holder| *holder != who) {
-                    self.probe(now, holder, outlet);
-                }
-                return Ok(());
-            }
-            self.check_rooms_taken(rooms_taken)?;
-            let seat = SeatRef { room, joined_seq: asked.joined_seq };
-            if let Some(holder) = asked.holder {
-                self.take_from(holder, seat, outlet);
-            }
-            self.sit(now, who, seat, from, seen_seq, resume, reference, outlet);
-            return Ok(());
-        }
-        self.check_rooms_taken(rooms_taken)?;
-        if there.is_some_and(|(_, room)| room.len() >= self.settings.members_per_room as usize) {
-            let at_most = self.settings.members_per_room;
-            let msg = format!("房间已满,最多 {at_most} 人 (the room is full, with {at_most} members)");
-            return Err(Failure::new(Code::RoomFull, msg));
-        }
-        let key = match found {
-            Some(key) => key,
-            None => self
-                .make_room(room_number, now)
-                .ok_or_else(|| Failure::new(Code::HubFull, "房间数已达上限 (no more rooms can be made)"))?,
-        };
-        self.make_place(now, outlet);
-        self.broadcast(key, outlet, |room| room.announce(now, &member));
-        let Some(room) = self.rooms.get_mut(key) else { return Ok(()) };
-        let joined_seq = room.make_seat(now, member, self.settings.members_per_room as usize);
-        self.seats += 1;
-        self.sit(now, who, SeatRef { room: key, joined_seq }, from, seen_seq, resume, reference, outlet);
-        Ok(())
-    }
-
-    fn check_rooms_taken(&self, rooms_taken: usize) -> Result<(), Failure> {
-        let at_most = self.settings.rooms_per_connection;
-        if rooms_taken < at_most as usize {
-            return Ok(());
-        }
-        let msg = format!("一个连接最多加入 {at_most} 个房间 (a connection may be in at most {at_most} rooms)");
-        Err(Failure::new(Code::TooManyRooms, msg))
-    }
-
-    /// Takes a seat from the connection that has it, which is to end.
-    fn take_from(&mut self, holder: Key, seat: SeatRef, outlet: &mut impl Outlet) {
-        if let Some(room) = self.rooms.get_mut(seat.room) {
-            room.end_reader(seat.joined_seq, outlet);
-        }
-        if let Some(peer) = peer_mut(&mut self.peers, holder) {
-            peer.remove_seat(seat);
-        }
-        outlet.close(holder, CloseReason::TakenOver);
-    }
-
-    /// Gives a seat that nobody has to a connection, and tells it what it is to know: who is here, or what was said after `seen_seq`,
-    /// which is ordinary reading of the log.
-    #[allow(clippy::too_many_arguments)] // a seat, and the fields of one request
-    fn sit(
-        &mut self,
-        now: Now,
-        who: Key,
-        seat: SeatRef,
-        from: &Member,
-        seen_seq: Option<u64>,
-        resume: &Resume,
-        reference: Option<&str>,
-        outlet: &mut impl Outlet,
-    ) {
-        // What its other rooms owe it stands before the reply, what this one does behind.
-        self.settle(who, outlet);
-        let Some(room) = self.rooms.get_mut(seat.room) else { return };
-        let replay_after = room.hold(seat.joined_seq, who, seen_seq);
-        let seen = match (replay_after, resume.last_seq) {
-            (Some(_), _) => Seen::Replayed,
-            (None, Some(_)) => Seen::Gap,
-            (None, None) => Seen::Nothing,
-        };
-        let resume_token = self.tokens.of(room.instance, seat.joined_seq, &from.id);
-        let welcome = Welcome { reference, resume_token: &resume_token, replay_after, seen };
-        outlet.keep(who, |own| {
-            frame::append(own, frame::TEXT, |out| room.welcome(out, now, seat.joined_seq, &welcome));
-        });
-        if replay_after.is_some() {
-            self.flush_later(seat.room);
-        }
-        if let Some(peer) = peer_mut(&mut self.peers, who) {
-            peer.join_by_ms = None;
-            if peer.id.is_empty() {
-                peer.id = (&*from.id).try_into().expect("a request's id is within its limit");
-            }
-            peer.seats.push(seat).expect("fewer seats than rooms_per_connection, which is within the table");
-        }
-        self.watch(who, now.monotonic_ms);
-    }
-
-    /// Sees to it that there is a place for one more seat: where lingering seats have taken them all, the one that has lingered longest
-    /// ends. Those who are here can't have: each of them has its own, and the joiner has one left.
-    fn make_place(&mut self, now: Now, outlet: &mut impl Outlet) {
-        if self.seats < self.seats_max {
-            return;
-        }
-        let lingering = self.rooms.iter().filter_map(|(key, room)| Some((room.longest_lingering()?, key)));
-        if let Some(((_, joined_seq, reason), room)) = lingering.min_by_key(|((until_ms, ..), _)| *until_ms) {
-            self.end_seat(now, SeatRef { room, joined_seq }, Some(reason), None, outlet);
-        }
-    }
-
-    /// PROTOCOL.md, Join rule 4: somebody asked for the seat of a connection that may be dead. It is asked for a sign of life, and not more
-    /// often than it has time to answer: its answers count against its own rate.
-    fn probe(&mut self, now: Now, holder: Key, outlet: &mut impl Outlet) {
-        let probe_ms = self.probe_ms();
-        let Some(peer) = peer_mut(&mut self.peers, holder) else { return };
-        if peer.probe.is_some_and(|probe| now.monotonic_ms < probe.sent_ms + probe_ms) {
-            return;
-        }
-        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, is_answered: false });
-        self.keep_rests(holder, outlet);
-        outlet.ping(holder);
-        self.watch(holder, now.monotonic_ms);
-    }
-
-    /// Whether a blocked connection takes something after all. Poll tells of room only when there is much of it.
-    fn is_moving(&mut self, who: Key, outlet: &mut impl Outlet) -> bool {
-        let cursors = |hub: &Hub| {
-            let seats = hub.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
-            let cursor = |seat: &SeatRef| hub.rooms.get(seat.room)?.cursor(seat.joined_seq);
-            seats.iter().filter_map(cursor).sum::<u64>()
-        };
-        let before = cursors(self);
-        let queue_moves = outlet.retry(who);
-        self.catch_up(who, outlet);
-        queue_moves || cursors(self) > before
-    }
 
     /// PROTOCOL.md, Leave: the leaver gets the leave frame too, and stays connected.
     fn leave(
@@ -443,12 +269,12 @@ impl Hub {
 
     // ---- Rooms ----------------------------------------------------------------------------------
 
-    fn room_key(&self, room_number: &str) -> Option<Key> {
+    pub(super) fn room_key(&self, room_number: &str) -> Option<Key> {
         self.rooms.iter().find(|(_, room)| room.number() == room_number).map(|(key, _)| key)
     }
 
     /// Makes a room. Where the table is full, the made room that has been empty longest ends for it; `None` where there is none.
-    fn make_room(&mut self, room_number: &str, now: Now) -> Option<Key> {
+    pub(super) fn make_room(&mut self, room_number: &str, now: Now) -> Option<Key> {
         if self.rooms.is_full() {
             let made = self.rooms.iter().filter(|(_, room)| room.is_empty() && !room.is_configured());
             let (longest_empty, _) = made.min_by_key(|(_, room)| room.empty_since_ms)?;
@@ -459,7 +285,7 @@ impl Hub {
         self.rooms.insert(Room::made(room_number, instance, now)).ok()
     }
 
-    fn end_room(&mut self, key: Key) {
+    pub(super) fn end_room(&mut self, key: Key) {
         self.wheel.cancel(key.index);
         self.changed.retain(|changed| *changed != key);
         self.rooms.remove(key);
@@ -467,7 +293,7 @@ impl Hub {
 
     /// Lets `append` add a frame to a room's log, and sees to it that it is flushed: with this turn, or at once where half a log has not been
     /// offered to anybody yet (a seat must never fall behind for lack of an offer).
-    fn broadcast(&mut self, key: Key, outlet: &mut impl Outlet, append: impl FnOnce(&mut Room)) {
+    pub(super) fn broadcast(&mut self, key: Key, outlet: &mut impl Outlet, append: impl FnOnce(&mut Room)) {
         let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(key) else { return };
         append(room);
@@ -485,7 +311,7 @@ impl Hub {
     }
 
     /// Puts a room on the list of those to be flushed with this turn.
-    fn flush_later(&mut self, key: Key) {
+    pub(super) fn flush_later(&mut self, key: Key) {
         if let Some(room) = self.rooms.get_mut(key)
             && !std::mem::replace(&mut room.changed, true)
         {
@@ -498,7 +324,7 @@ impl Hub {
     }
 
     /// Ends a seat. On an explicit leave, its reader is first given all up to its leave frame; else its reader has ended before.
-    fn end_seat(
+    pub(super) fn end_seat(
         &mut self,
         now: Now,
         seat: SeatRef,
@@ -597,118 +423,14 @@ impl Hub {
         }
     }
 
-    fn reply(&mut self, who: Key, outlet: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn reply(&mut self, who: Key, outlet: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
         self.settle(who, outlet);
         outlet.keep(who, |own| frame::append(own, frame::TEXT, write));
     }
 
-    // ---- Deadlines ------------------------------------------------------------------------------
-
-    /// When to call [`Hub::expire`] next, in monotonic milliseconds; `None` where nothing is due, ever.
-    #[must_use]
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.wheel.next_ms()
-    }
-
-    /// Does what is due: closes the silent and those who never joined, ends seats that have lingered and rooms that were empty for long, tidies
-    /// quiet ones.
-    pub fn expire(&mut self, now: Now, outlet: &mut impl Outlet) {
-        while let Some(timer) = self.wheel.pop(now.monotonic_ms) {
-            match timer.checked_sub(self.settings.rooms) {
-                None => self.look_after_room(timer, now, outlet),
-                Some(index) => self.look_after_connection(index, now, outlet),
-            }
-        }
-    }
-
-    fn look_after_connection(&mut self, index: u32, now: Now, outlet: &mut impl Outlet) {
-        let Some(Some(peer)) = self.peers.get(index as usize) else { return };
-        let (who, now_ms) = (peer.key, now.monotonic_ms);
-        if self.probe_due_ms(peer).is_some_and(|due_ms| now_ms >= due_ms) {
-            if !self.is_moving(who, outlet) {
-                return outlet.close(who, CloseReason::ProbeUnanswered);
-            }
-            self.heard(who);
-        }
-        let Some(peer) = self.peer(who) else { return };
-        if now_ms >= peer.last_seen_ms + self.silence_ms() {
-            outlet.close(peer.key, CloseReason::Heartbeat);
-        } else if peer.join_by_ms.is_some_and(|join_by_ms| now_ms >= join_by_ms) {
-            outlet.close(peer.key, CloseReason::NeverJoined);
-        } else {
-            self.watch(who, now_ms);
-        }
-    }
-
-    /// Sets a connection's timer to the nearest thing that could be held against it. But for a probe's it may pop later by a small part of a
-    /// heartbeat, together with others: a class of any size wakes the hub once a second at most.
-    fn watch(&mut self, who: Key, now_ms: u64) {
-        let Some(peer) = self.peer(who) else { return };
-        let silent_at_ms = peer.last_seen_ms + self.silence_ms();
-        let due_ms = peer.join_by_ms.map_or(silent_at_ms, |join_by_ms| join_by_ms.min(silent_at_ms));
-        let together_ms = (self.silence_ms() / limits::TIMERS_TOGETHER).max(1);
-        let due_ms = due_ms.max(now_ms + TICK_MS).next_multiple_of(together_ms);
-        let due_ms = self.probe_due_ms(peer).map_or(due_ms, |probe_due_ms| probe_due_ms.min(due_ms));
-        self.wheel.set(self.connection_timer(who), due_ms);
-    }
-
-    /// When a probe that nothing has come to as yet is lost.
-    fn probe_due_ms(&self, peer: &Peer) -> Option<u64> {
-        peer.probe.filter(|probe| !probe.is_answered).map(|probe| probe.sent_ms + self.probe_ms())
-    }
-
-    /// Ends seats that have lingered, then a room that was empty for long, and tidies one that is quiet.
-    fn look_after_room(&mut self, index: u32, now: Now, outlet: &mut impl Outlet) {
-        let Some(key) = self.rooms.key_at(index) else { return };
-        while let Some(room) = self.rooms.get_mut(key)
-            && room.lingers_until_ms().is_some_and(|until_ms| until_ms <= now.monotonic_ms)
-            && let Some((joined_seq, reason)) = room.lingered_out(now.monotonic_ms)
-        {
-            self.end_seat(now, SeatRef { room: key, joined_seq }, Some(reason), None, outlet);
-        }
-        let Some(room) = self.rooms.get_mut(key) else { return };
-        if room.is_empty() && now.monotonic_ms >= room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000 {
-            if !room.is_configured() {
-                return self.end_room(key);
-            }
-            // Its series goes on: only the frames go.
-            room.log.let_go(room.log.end());
-            room.log.shrink();
-            room.tidy = true;
-        } else if !room.tidy && now.monotonic_ms >= room.last_append_ms + limits::QUIET_MS {
-            room.log.shrink();
-            room.tidy = true;
-        }
-        self.watch_room(key);
-    }
-
-    /// Sets a room's timer to the nearest thing that is to be done for it, if any.
-    fn watch_room(&mut self, key: Key) {
-        let Some(room) = self.rooms.get(key) else { return };
-        let quiet_at_ms = (!room.tidy).then_some(room.last_append_ms + limits::QUIET_MS);
-        // An empty configured room without frames has nothing left to lose.
-        let ends = room.is_empty() && (!room.is_configured() || room.log.frames() > 0);
-        let ends_at_ms = ends.then_some(room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000);
-        if let Some(due_ms) = [quiet_at_ms, ends_at_ms, room.lingers_until_ms()].into_iter().flatten().min() {
-            self.wheel.set(key.index, due_ms);
-        }
-    }
-
-    fn silence_ms(&self) -> u64 {
-        u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
-    }
-
-    fn probe_ms(&self) -> u64 {
-        u64::from(self.settings.probe_s) * 1000
-    }
-
-    fn connection_timer(&self, who: Key) -> Timer {
-        self.settings.rooms + who.index
-    }
-
     // ---- Finding --------------------------------------------------------------------------------
 
-    fn peer(&self, who: Key) -> Option<&Peer> {
+    pub(super) fn peer(&self, who: Key) -> Option<&Peer> {
         self.peers.get(who.index as usize)?.as_ref().filter(|peer| peer.key == who)
     }
 
@@ -725,10 +447,10 @@ impl Hub {
 }
 
 /// A peer to change, with the other tables left free.
-fn peer_mut(peers: &mut [Option<Peer>], who: Key) -> Option<&mut Peer> {
+pub(super) fn peer_mut(peers: &mut [Option<Peer>], who: Key) -> Option<&mut Peer> {
     peers.get_mut(who.index as usize)?.as_mut().filter(|peer| peer.key == who)
 }
 
-fn identity() -> Failure {
+pub(super) fn identity() -> Failure {
     Failure::new(Code::Identity, "textData.data.from.id: another id than the one this connection joined with")
 }

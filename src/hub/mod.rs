@@ -1,7 +1,9 @@
 //! What it means: rooms, seats and members. No socket, no clock, no logging: an event, the time and an [`Outlet`] in, effects out.
 
+mod deadlines;
 #[allow(clippy::module_inception)] // the hub's own name, as in the rest of the project
 mod hub;
+mod join;
 mod log;
 mod outlet;
 mod peer;

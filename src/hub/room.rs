@@ -49,9 +49,9 @@ impl Seat {
     }
 }
 
-/// A seat that was asked for.
+/// A seat that somebody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Taken {
     pub joined_seq: u64,
     /// The connection that has it; `None` while it lingers.
     pub holder: Option<Key>,
@@ -159,14 +159,14 @@ impl Room {
     }
 
     /// The seat under this member's id, if there is one.
-    pub fn seat_of(&self, member: &MemberJson) -> Option<Asked> {
+    pub fn seat_of(&self, member: &MemberJson) -> Option<Taken> {
         let seat = self.seat_under(member.id(), member.id_hash)?;
         let holder = match &seat.holder {
             Holder::Reader(Reader { connection, .. }) | Holder::Ending(connection) => Some(*connection),
             Holder::Lingering { .. } => None,
         };
         let is_makers = self.makers_seat == Some(seat.joined_seq);
-        Some(Asked { joined_seq: seat.joined_seq, holder, is_makers })
+        Some(Taken { joined_seq: seat.joined_seq, holder, is_makers })
     }
 
     /// `id` is the beginning of a Member, to the end of its id.

@@ -1,0 +1,185 @@
+//! Who gets a seat.
+//!
+//! Owns: how a join is judged, and the ways to a seat: a new one, one's own from before, and one whose holder may be dead (PROTOCOL.md: Join,
+//! Recovery, Failures). Refuses to know: what is said from a seat, and when it ends.
+
+use super::hub::{Hub, identity, peer_mut};
+use super::outlet::Outlet;
+use super::peer::{Probe, SeatRef};
+use super::room::{MemberJson, Welcome};
+use crate::base::{Key, Now};
+use crate::limits;
+use crate::wire::reply::{self, Seen};
+use crate::wire::request::Resume;
+use crate::wire::{CloseReason, Code, Failure, Member, frame};
+
+/// A join, as it was asked for.
+pub(super) struct Asked<'a> {
+    pub now: Now,
+    pub who: Key,
+    pub from: &'a Member<'a>,
+    pub room_number: &'a str,
+    pub resume: &'a Resume<'a>,
+    /// The request's `ref` as JSON text.
+    pub reference: Option<&'a str>,
+}
+
+/// What a join has shown of the past, as far as it is true of the room.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    /// The seat that its token is of, which may have ended.
+    joined_seq: Option<u64>,
+    /// The frame up to which all was seen from there.
+    seen_seq: Option<u64>,
+}
+
+impl Hub {
+    /// Judges in the order of PROTOCOL.md, Failures. A refusal as a duplicate has no code, and is said here.
+    pub(super) fn join(&mut self, asked: &Asked, outlet: &mut impl Outlet) -> Result<(), Failure> {
+        let Asked { now, who, .. } = *asked;
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return Ok(()) };
+        if let Some(join_by_ms) = &mut peer.join_by_ms {
+            *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
+        }
+        if !peer.id.is_empty() && peer.id != *asked.from.id {
+            return Err(identity());
+        }
+        let rooms_taken = peer.seats.len();
+        let found = self.room_key(asked.room_number);
+        if found.is_none() && !self.settings.auto_create {
+            return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
+        }
+        let shown = found.map_or(Shown::default(), |room| self.shown(room, asked));
+        let member = MemberJson::new(asked.from);
+        if let Some(room) = found
+            && let Some(taken) = self.rooms.get(room).and_then(|room| room.seat_of(&member))
+        {
+            let shows_its_token = shown.joined_seq == Some(taken.joined_seq);
+            let is_free = match taken.holder {
+                Some(holder) => shows_its_token && holder != who,
+                None => shows_its_token || !taken.is_makers,
+            };
+            if !is_free {
+                self.reply(who, outlet, reply::duplicate);
+                if let Some(holder) = taken.holder.filter(|holder| *holder != who) {
+                    self.probe(now, holder, outlet);
+                }
+                return Ok(());
+            }
+            // A seat more is a seat more, whosever it was.
+            self.check_rooms_taken(rooms_taken)?;
+            let seat = SeatRef { room, joined_seq: taken.joined_seq };
+            if let Some(holder) = taken.holder {
+                self.take_from(holder, seat, outlet);
+            }
+            self.sit(asked, seat, shown, outlet);
+            return Ok(());
+        }
+        self.check_rooms_taken(rooms_taken)?;
+        let seats_max = self.settings.members_per_room as usize;
+        if found.and_then(|room| self.rooms.get(room)).is_some_and(|room| room.len() >= seats_max) {
+            let msg = format!("房间已满,最多 {seats_max} 人 (the room is full, with {seats_max} members)");
+            return Err(Failure::new(Code::RoomFull, msg));
+        }
+        let room = match found {
+            Some(room) => room,
+            None => self
+                .make_room(asked.room_number, now)
+                .ok_or_else(|| Failure::new(Code::HubFull, "房间数已达上限 (no more rooms can be made)"))?,
+        };
+        self.make_place(now, outlet);
+        self.broadcast(room, outlet, |room| room.announce(now, &member));
+        let Some(joined_seq) = self.rooms.get_mut(room).map(|room| room.make_seat(now, member, seats_max)) else {
+            return Ok(());
+        };
+        self.seats += 1;
+        self.sit(asked, SeatRef { room, joined_seq }, shown, outlet);
+        Ok(())
+    }
+
+    fn shown(&self, room: Key, asked: &Asked) -> Shown {
+        let Some(room) = self.rooms.get(room) else { return Shown::default() };
+        let token = asked.resume.token.as_deref();
+        let joined_seq = token.and_then(|token| self.tokens.joined_seq(token, room.instance, &asked.from.id));
+        // A number from before the token's join, or from what is yet to come, is nothing that was seen from there.
+        let is_true = |last_seq: &u64| joined_seq.is_some_and(|first| (first..=room.log.seq()).contains(last_seq));
+        Shown { joined_seq, seen_seq: asked.resume.last_seq.filter(is_true) }
+    }
+
+    fn check_rooms_taken(&self, rooms_taken: usize) -> Result<(), Failure> {
+        let at_most = self.settings.rooms_per_connection;
+        if rooms_taken < at_most as usize {
+            return Ok(());
+        }
+        let msg = format!("一个连接最多加入 {at_most} 个房间 (a connection may be in at most {at_most} rooms)");
+        Err(Failure::new(Code::TooManyRooms, msg))
+    }
+
+    /// Takes a seat from the connection that has it, which is to end.
+    fn take_from(&mut self, holder: Key, seat: SeatRef, outlet: &mut impl Outlet) {
+        if let Some(room) = self.rooms.get_mut(seat.room) {
+            room.end_reader(seat.joined_seq, outlet);
+        }
+        if let Some(peer) = peer_mut(&mut self.peers, holder) {
+            peer.remove_seat(seat);
+        }
+        outlet.close(holder, CloseReason::TakenOver);
+    }
+
+    /// Gives a seat that nobody has to a connection, and tells it what it is to know: who is here, or else what was said since it was
+    /// here last, which is ordinary reading of the log.
+    fn sit(&mut self, asked: &Asked, seat: SeatRef, shown: Shown, outlet: &mut impl Outlet) {
+        let Asked { now, who, from, reference, .. } = *asked;
+        // What its other rooms owe it stands before the reply, what this one does behind.
+        self.settle(who, outlet);
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        let replay_after = room.hold(seat.joined_seq, who, shown.seen_seq);
+        let seen = match (replay_after, asked.resume.last_seq) {
+            (Some(_), _) => Seen::Replayed,
+            (None, Some(_)) => Seen::Gap,
+            (None, None) => Seen::Nothing,
+        };
+        let resume_token = self.tokens.of(room.instance, seat.joined_seq, &from.id);
+        let welcome = Welcome { reference, resume_token: &resume_token, replay_after, seen };
+        outlet.keep(who, |own| {
+            frame::append(own, frame::TEXT, |out| room.welcome(out, now, seat.joined_seq, &welcome));
+        });
+        if replay_after.is_some() {
+            self.flush_later(seat.room);
+        }
+        if let Some(peer) = peer_mut(&mut self.peers, who) {
+            peer.join_by_ms = None;
+            if peer.id.is_empty() {
+                peer.id = (&*from.id).try_into().expect("a request's id is within its limit");
+            }
+            peer.seats.push(seat).expect("fewer seats than rooms_per_connection, which is within the table");
+        }
+        self.watch(who, now.monotonic_ms);
+    }
+
+    /// Sees to it that there is a place for one more seat: where lingering seats have taken the rest, the one that has lingered longest
+    /// ends. It can't be that all are held: each connection has no more than its own share of them, and the joiner has some left.
+    fn make_place(&mut self, now: Now, outlet: &mut impl Outlet) {
+        if self.seats < self.seats_max {
+            return;
+        }
+        let lingering = self.rooms.iter().filter_map(|(key, room)| Some((room.longest_lingering()?, key)));
+        if let Some(((_, joined_seq, reason), room)) = lingering.min_by_key(|((until_ms, ..), _)| *until_ms) {
+            self.end_seat(now, SeatRef { room, joined_seq }, Some(reason), None, outlet);
+        }
+    }
+
+    /// Somebody asked for the seat of a connection that may be dead (PROTOCOL.md, Join rule 4). It is asked for a sign of life, and not more
+    /// often than it has time to answer: its answers count against its own rate.
+    fn probe(&mut self, now: Now, holder: Key, outlet: &mut impl Outlet) {
+        let probe_ms = self.probe_ms();
+        let Some(peer) = peer_mut(&mut self.peers, holder) else { return };
+        if peer.probe.is_some_and(|probe| now.monotonic_ms < probe.sent_ms + probe_ms) {
+            return;
+        }
+        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, is_answered: false });
+        self.keep_rests(holder, outlet);
+        outlet.ping(holder);
+        self.watch(holder, now.monotonic_ms);
+    }
+}
