@@ -284,13 +284,13 @@ fn the_lingering_seat_of_who_made_the_room_needs_its_token() {
 
 #[test]
 fn of_more_seats_than_there_are_places_the_one_that_lingered_longest_ends() {
-    let options = Options { connections: 2, ..Options::default() };
+    let options = Options { connections: 8, ..Options::default() };
     let mut class = Class::new(options, Settings { rooms_per_connection: 1, linger_s: 60, ..settings() });
     class.connect();
     class.join(0, "R");
     class.turn();
-    // One seat for each connection, those to spare included.
-    let places = 2 + classhub::limits::SPARE_CONNECTIONS as usize;
+    // One for each connection.
+    let places = 8;
     for n in 1..places {
         let (member, _) = class.come_anew(&format!("m{n}"), json!({}));
         class.cut(member);
@@ -333,6 +333,50 @@ fn a_holder_that_does_not_answer_loses_all_its_seats_at_once() {
     assert_eq!(left, ["left a lost", "left a lost"]);
     class.come(knocks, "a", json!({}));
     assert_eq!(class.read(knocks), ["welcome R"]);
+}
+
+#[test]
+fn knocking_does_not_put_off_the_end_of_a_dead_holder() {
+    let mut class = Class::of(1, lingering());
+    class.come_anew("a", json!({}));
+    let knocks = class.connect();
+    let asked_ms = class.now.monotonic_ms;
+    // Also between the end of its time and the tick on which that is looked at.
+    for _ in 0..1_500 {
+        class.come(knocks, "a", json!({}));
+        if class.read(knocks) != ["duplicate"] {
+            break;
+        }
+        class.pass(1);
+    }
+    let waited_ms = class.now.monotonic_ms - asked_ms;
+    assert!((3_000..3_000 + 2 * TICK_MS).contains(&waited_ms), "{waited_ms}");
+}
+
+#[test]
+fn what_a_dead_holders_socket_had_room_for_is_no_sign_of_life() {
+    let mut class = Class::of(1, lingering());
+    let (dead, _) = class.come_anew("a", json!({}));
+    let knocks = class.connect();
+    class.wire(dead).room = 100;
+    class.say(0, "R", &text("long", 2_000));
+    class.turn();
+    // There was room when the write was refused, or soon after: none of it was made since the question.
+    class.wire(dead).room = 50;
+    class.come(knocks, "a", json!({}));
+    class.pass(3_000 + 2 * TICK_MS);
+    assert_eq!(class.roster().len(), 1);
+
+    // One that is not blocked takes what is said just then, and need not read it.
+    let (dead, _) = class.come_anew("b", json!({}));
+    class.come(knocks, "b", json!({}));
+    class.now = class.now.after_ms(3_000 - 1);
+    while class.roster().len() == 2 {
+        class.say(0, "R", "something new in every turn");
+        class.turn();
+        assert!(class.now.monotonic_ms < 30_000);
+    }
+    assert_eq!(class.read(dead).last().map(String::as_str), Some("close 4000"));
 }
 
 #[test]
