@@ -48,14 +48,15 @@ impl Hub {
     }
 
     /// Whether a blocked connection takes something after all. Poll tells of room only when there is much of it.
-    fn is_moving(&mut self, who: Key, outlet: &mut impl Outlet) -> bool {
+    pub(super) fn is_moving(&mut self, who: Key, outlet: &mut impl Outlet) -> bool {
         let cursors = |hub: &Hub| {
             let seats = hub.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
             let cursor = |seat: &SeatRef| hub.rooms.get(seat.room)?.cursor(seat.joined_seq);
             seats.iter().filter_map(cursor).sum::<u64>()
         };
         let before = cursors(self);
-        let queue_moves = outlet.retry(who);
+        // What one that was not blocked takes says nothing: nobody need have read it.
+        let Some(queue_moves) = outlet.retry(who) else { return false };
         self.catch_up(who, outlet);
         queue_moves || cursors(self) > before
     }
@@ -114,7 +115,7 @@ impl Hub {
         }
     }
 
-    fn silence_ms(&self) -> u64 {
+    pub(super) fn silence_ms(&self) -> u64 {
         u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
     }
 

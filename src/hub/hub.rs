@@ -34,7 +34,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub for keys whose index is below `connections`, with the configured rooms in place.
+    /// A hub for `connections`, with the configured rooms in place. Keys may count those to spare as well, which never sit down.
     ///
     /// # Panics
     /// Where `settings` name more rooms than it allows, or a field over its limit: `host::config` lets no such settings through.
@@ -46,9 +46,9 @@ impl Hub {
             assert!(made.is_ok(), "more rooms are configured than limits.rooms allows");
         }
         Hub {
-            wheel: Wheel::new(settings.rooms + connections),
+            wheel: Wheel::new(settings.rooms + connections + limits::SPARE_CONNECTIONS),
             changed: Vec::with_capacity(settings.rooms as usize),
-            peers: Vec::with_capacity(connections as usize),
+            peers: Vec::with_capacity((connections + limits::SPARE_CONNECTIONS) as usize),
             rooms_made: rooms.len().into(),
             tokens: Tokens::new(secret),
             seats: 0,

@@ -172,12 +172,18 @@ impl Hub {
     /// Somebody asked for the seat of a connection that may be dead (PROTOCOL.md, Join rule 4). It is asked for a sign of life, and not more
     /// often than it has time to answer: its answers count against its own rate.
     fn probe(&mut self, now: Now, holder: Key, outlet: &mut impl Outlet) {
-        let probe_ms = self.probe_ms();
+        let (probe_ms, silence_ms) = (self.probe_ms(), self.silence_ms());
         let Some(peer) = peer_mut(&mut self.peers, holder) else { return };
-        if peer.probe.is_some_and(|probe| now.monotonic_ms < probe.sent_ms + probe_ms) {
+        // A probe that nothing has come to is not put off by another, however late its deadline is looked at; nor is the end of one that was
+        // silent for too long.
+        let is_asked =
+            peer.probe.is_some_and(|probe| !probe.is_answered || now.monotonic_ms < probe.sent_ms + probe_ms);
+        if is_asked || now.monotonic_ms >= peer.last_seen_ms + silence_ms {
             return;
         }
         peer.probe = Some(Probe { sent_ms: now.monotonic_ms, is_answered: false });
+        // What a blocked socket has room for already was taken before: only what it takes from now on is a sign of life.
+        let _before = self.is_moving(holder, outlet);
         self.keep_rests(holder, outlet);
         outlet.ping(holder);
         self.watch(holder, now.monotonic_ms);

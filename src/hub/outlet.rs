@@ -24,8 +24,8 @@ pub trait Outlet {
     fn ping(&mut self, to: Key);
 
     /// Offers a blocked connection's own queue to its socket once more, though nobody said that there is room. Says whether any of it
-    /// was taken. What its rooms owe it can be offered again.
-    fn retry(&mut self, to: Key) -> bool;
+    /// was taken, `None` where it was not blocked. What its rooms owe it can be offered again.
+    fn retry(&mut self, to: Key) -> Option<bool>;
 
     /// The connection is to end: its owner ends it, and tells the hub ([`crate::hub::Hub::depart`]), before the turn is over. The
     /// first reason given counts.

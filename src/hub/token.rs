@@ -44,7 +44,7 @@ impl Tokens {
 
     /// The seq of the join that `token` was given for, if it was given for that room and id. Takes as long for one wrong MAC as for another.
     pub fn joined_seq(&self, token: &str, room_instance: u64, id: &str) -> Option<u64> {
-        let (seq, mac) = token.split_once('.')?;
+        let (seq, mac) = token.split_once('.').filter(|(seq, _)| !seq.starts_with('0'))?;
         let joined_seq = seq.bytes().try_fold(0u64, |sum, byte| sum.checked_mul(16)?.checked_add(digit(byte)?))?;
         let mut shown = [0; MAC_BYTES];
         if mac.len() != 2 * MAC_BYTES {
@@ -108,6 +108,7 @@ mod tests {
             token.to_uppercase(),
             format!("{token}0"),
             format!("+{token}"),
+            format!("0{token}"),
             format!("{}{token}", "f".repeat(17)),
             "老.师".into(),
         ] {

@@ -344,12 +344,15 @@ impl<S: Stream> Outlet for Connections<S> {
         self.queue(to, Conn::ping);
     }
 
-    fn retry(&mut self, to: Key) -> bool {
-        let Some(Connection { conn, ending: false, .. }) = self.table.get_mut(to) else { return false };
+    fn retry(&mut self, to: Key) -> Option<bool> {
+        let Some(Connection { conn, ending: false, .. }) = self.table.get_mut(to) else { return None };
+        if !conn.is_blocked() {
+            return None;
+        }
         let before = conn.owed_bytes();
         conn.unblock();
         self.flush(to);
-        self.table.get(to).is_some_and(|connection| connection.conn.owed_bytes() < before)
+        Some(self.table.get(to).is_some_and(|connection| connection.conn.owed_bytes() < before))
     }
 
     fn close(&mut self, who: Key, reason: CloseReason) {

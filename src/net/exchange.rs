@@ -69,7 +69,7 @@ impl<S: Stream> Exchange<S> {
             reply_bytes: options.reply_bytes as usize,
         };
         Exchange {
-            hub: Hub::new(settings, options.connections + limits::SPARE_CONNECTIONS, &secret, now),
+            hub: Hub::new(settings, options.connections, &secret, now),
             connections: Connections::new(bounds),
             options,
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
