@@ -1,12 +1,15 @@
 // What is seen and done on the page.
 //
 // Owns: the form, the members, the talk, the notice, and what this browser remembers.
-// Refuses to know: the connection and when it is tried again (hub.js), and the words (words.js).
+// Refuses to know: the connection and when it is tried again (hub.js), what is still to be sent (outbox.js) and to be
+// acknowledged (receipts.js), and the words (words.js).
 //
 // Whatever came from somebody else gets onto the page through textContent alone, so that a name
 // is never more than a name.
 
 import { Hub, MESSAGE_BYTES, address, bytes } from './hub.js';
+import { Outbox } from './outbox.js';
+import { Receipts } from './receipts.js';
 import { known, language, otherLanguage, say, speak, text } from './words.js';
 
 // The hub's limits for what is typed here, in bytes of UTF-8.
@@ -20,6 +23,8 @@ const NEAR_END_PX = 48;
 // The tries of one break after which the page makes a notice of it. The first two take less than a
 // second, and a notice that flashes up and goes is worse than none.
 const NOTICED_TRIES = 3;
+// A message that is still not in the room after this is shown to be waiting. Most are there much sooner.
+const WAITING_MS = 400;
 
 const JOIN = 1;
 const LEAVE = 2;
@@ -100,7 +105,9 @@ function enter() {
   const room = at('room').value.trim();
   remember('localStorage', 'name', personName);
   remember('sessionStorage', 'name', personName);
-  hub.join({ id, personName, personNum: '', nickName: '', headImgUrl: '' }, room);
+  // After a reload the token of the seat is still good, if it is for this room.
+  const token = recall('sessionStorage', 'seat') === room ? recall('sessionStorage', 'token') : null;
+  hub.join({ id, personName, personNum: '', nickName: '', headImgUrl: '' }, room, token);
 }
 
 // ---- Who is there ----
@@ -133,7 +140,7 @@ function seat(member) {
   }
   seats.set(member.id, item);
   at('members').append(item);
-  at('count').textContent = seats.size;
+  drawCount();
 }
 
 function unseat(member) {
@@ -141,8 +148,12 @@ function unseat(member) {
   if (item) {
     item.remove();
     seats.delete(member.id);
-    at('count').textContent = seats.size;
+    drawCount();
   }
+}
+
+function drawCount() {
+  at('count').textContent = seats.size;
 }
 
 // ---- The talk ----
@@ -195,7 +206,7 @@ function note(key, member, time, filling) {
   show(item);
 }
 
-function chat(from, content, time) {
+function chat(from, content, time, seq) {
   const mine = from.id === id;
   const item = document.createElement('li');
   item.className = mine ? 'said mine' : 'said';
@@ -203,6 +214,17 @@ function chat(from, content, time) {
   words.dir = 'auto';
   words.textContent = content;
   item.append(nameElement(from), words, clock(time));
+  if (mine) {
+    const count = document.createElement('span');
+    count.className = 'receipts';
+    count.dataset.seq = seq;
+    // The talk is read aloud as it grows; that one more has read something is not news.
+    count.setAttribute('aria-live', 'off');
+    item.append(' ', count);
+    receipts.watch(seq, TALK_MOST);
+  } else {
+    receipts.arrived(seq);
+  }
   following = following || mine;
   show(item);
 }
@@ -220,45 +242,69 @@ function hear(body) {
     note(known(reason) ? reason : 'left', data.newLeaveMember, beside.time);
   } else if (said.dataType === CHAT && data.from) {
     if (data.from.id === id) {
-      unconfirmed.delete(beside.ref);
+      outbox.confirm(beside.ref);
     }
-    chat(data.from, String(data.content), beside.time);
+    chat(data.from, String(data.content), beside.time, beside.seq);
   }
 }
 
 // ---- Saying something ----
 
-// What the hub has not confirmed yet, by its ref. It is shown in the talk once the hub echoes it,
-// where everybody else sees it; until then it can still come back into the box.
-const unconfirmed = new Map();
-
 function talk() {
   const box = at('text');
+  const ref = hub.nextRef();
+  const n = hub.size(ref, box.value);
   if (box.value.trim() === '') {
     return;
   }
-  const result = hub.say(box.value);
-  if (result.ref) {
-    unconfirmed.set(result.ref, box.value);
+  if (n > MESSAGE_BYTES) {
+    say(at('problem'), 'text_long', { n, most: MESSAGE_BYTES });
+  } else if (hub.state.name === 'refused' || hub.state.name === 'closed') {
+    say(at('problem'), 'text_away');
+  } else {
+    outbox.add(ref, box.value);
     box.value = '';
     say(at('problem'), null);
-  } else if (result.tooLong) {
-    say(at('problem'), 'text_long', { n: result.tooLong, most: MESSAGE_BYTES });
-  } else {
-    say(at('problem'), 'text_away');
   }
 }
 
-function putBack(texts) {
-  const box = at('text');
-  box.value = texts.concat(box.value === '' ? [] : [box.value]).join('\n');
+function giveBack(texts, key) {
+  if (texts.length > 0) {
+    const box = at('text');
+    box.value = texts.concat(box.value === '' ? [] : [box.value]).join('\n');
+    say(at('problem'), key);
+  }
 }
 
-function giveBackUnconfirmed() {
-  if (unconfirmed.size > 0) {
-    putBack(Array.from(unconfirmed.values()));
-    unconfirmed.clear();
-    say(at('problem'), 'text_unsure');
+// What is not in the room yet stands under the talk, in the order in which it will go out.
+let drawing = 0;
+
+function drawWaiting() {
+  at('waiting').textContent = '';
+  outbox.entries.forEach(entry => {
+    const item = document.createElement('li');
+    item.dir = 'auto';
+    item.textContent = entry.content;
+    at('waiting').append(item);
+  });
+  at('waiting-words').hidden = at('waiting').hidden = outbox.entries.length === 0;
+  follow();
+}
+
+function waitingChanged() {
+  clearTimeout(drawing);
+  if (outbox.entries.length === 0) {
+    drawWaiting();
+  } else {
+    drawing = setTimeout(drawWaiting, at('waiting').hidden ? WAITING_MS : 0);
+  }
+}
+
+// Everybody else in the room, and nobody who has left it after he received something.
+function drawReceipts(seq, n) {
+  const count = at('talk').querySelector('.receipts[data-seq="' + seq + '"]');
+  if (count) {
+    say(count, 'received_by', { n, of: Math.max(n, seats.size - 1) });
   }
 }
 
@@ -268,33 +314,42 @@ function hubWords(reply) {
 }
 
 function failed(reply) {
-  say(at('problem'), null);
-  at('problem').textContent = hubWords(reply);
-  if (unconfirmed.has(reply.ref)) {
-    putBack([unconfirmed.get(reply.ref)]);
-    unconfirmed.delete(reply.ref);
+  const content = outbox.refuse(reply.ref, reply.code === 'rate_limited');
+  if (content !== null) {
+    giveBack([content], null);
+  }
+  // That a message is gone which somebody received is nobody's concern here, and what came too fast is tried again.
+  if (reply.code !== 'no_such_message' && reply.code !== 'rate_limited') {
+    say(at('problem'), null);
+    at('problem').textContent = hubWords(reply);
   }
 }
 
 // ---- Where things stand ----
 
-function entered(room, again) {
-  const returned = again && !at('inside').hidden;
-  seats.clear();
-  at('members').textContent = '';
-  room.members.forEach(seat);
-  if (!returned) {
-    at('talk').textContent = '';
-    say(at('problem'), null);
-  }
-  if (returned) {
-    if (broken) {
-      note(broken.key, null, 0, broken.filling);
+function entered(room, how) {
+  const returned = how.again && !at('inside').hidden;
+  if (!how.complete) {
+    seats.clear();
+    at('members').textContent = '';
+    room.members.forEach(seat);
+    drawCount();
+    // What a number meant before is not what it means now, and not all that was said will come.
+    receipts.forget();
+    at('talk').querySelectorAll('.receipts').forEach(count => count.removeAttribute('data-seq'));
+    if (returned) {
+      if (broken) {
+        note(broken.key, null, 0, broken.filling);
+      }
+      note(how.gap ? 'gap' : 'returned');
+      const doubtful = outbox.doubt();
+      giveBack(doubtful === null ? [] : [doubtful], 'text_unsure');
+    } else {
+      at('talk').textContent = '';
+      say(at('problem'), null);
+      note('entered');
+      following = true;
     }
-    note('returned');
-  } else {
-    note('entered');
-    following = true;
   }
   broken = null;
 
@@ -304,6 +359,7 @@ function entered(room, again) {
   document.title = (room.name || number) + ' · classhub';
   // A reload comes back to this seat, and the address can be passed on.
   remember('sessionStorage', 'seat', number);
+  remember('sessionStorage', 'token', hub.token);
   try {
     history.replaceState(null, '', '?room=' + encodeURIComponent(number));
   } catch (error) {
@@ -326,7 +382,8 @@ function view(inside) {
 
 function left() {
   remember('sessionStorage', 'seat', null);
-  giveBackUnconfirmed();
+  remember('sessionStorage', 'token', null);
+  giveBack(outbox.empty(), 'text_unsure');
   say(at('title'), 'classroom');
   document.title = text('classroom') + ' · classhub';
   if (at('enter').hidden) {
@@ -407,14 +464,30 @@ function stand(state) {
 
   if (state.name === 'out') {
     left();
-  } else if (state.name !== 'joined') {
-    giveBackUnconfirmed();
+  } else if (state.name === 'refused' || state.name === 'closed') {
+    giveBack(outbox.empty(), 'text_unsure');
+  } else {
+    // Nothing goes out until all of the past is known.
+    outbox.pause();
   }
 }
 
 // ---- From here on it happens ----
 
-const hub = new Hub(address(), { state: stand, joined: entered, frame: hear, failure: failed });
+const outbox = new Outbox((ref, content) => hub.say(ref, content), waitingChanged);
+const receipts = new Receipts(seqs => hub.receive(hub.nextRef(), seqs), drawReceipts);
+const hub = new Hub(address(), {
+  state: stand,
+  joined: entered,
+  caught() {
+    outbox.resume();
+    receipts.flush();
+  },
+  frame: hear,
+  hole: () => note('gap'),
+  receipt: data => receipts.received(data.from.id, data.seq),
+  failure: failed,
+});
 
 function switchTo(wanted) {
   speak(wanted);

@@ -1,6 +1,7 @@
 // One seat in one room of the hub, kept for as long as somebody wants it.
 //
-// Owns: the WebSocket, when to try again, the heartbeat, and the shape of what is sent.
+// Owns: the WebSocket, when to try again, the heartbeat, what it takes to come back to the same seat with nothing
+// missed (its token, and the number of the last frame seen), and the shape of what is sent.
 // Refuses to know: the page, its words, and what is done with what the hub says.
 //
 // There is always exactly one state, and at most one thing being waited for (`wait`):
@@ -54,16 +55,25 @@ export class Hub {
    * `state({name, until, why})`, where `why` is null or what led here:
    *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
    *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
-   * `joined(room, again)` for the answer to one's own join, `again` if nobody asked for it;
-   * `frame(body)` for everything else that went well; `failure(reply)` for what did not.
+   * `joined(room, {again, complete, gap})` for the answer to one's own join: `again` if nobody asked for it, `complete`
+   *   if all that was missed follows as frames, `gap` if not all of it can be had;
+   * `caught()` once every frame from before has come, and after a break all that was sent before it is known;
+   * `frame(body)` for what the room hears, each once and in order; `hole()` where one should have come and did not;
+   * `receipt(data)` for who has received what; `failure(reply)` for what went wrong.
    */
   constructor(url, on) {
     this.url = url;
     this.on = on;
     this.socket = null;
+    this.stale = []; // connections given up, which may still hold the seat
     this.wanted = null; // {member, room} while somebody wants to be there
+    this.token = null; // of the seat, as the hub gave it
+    this.seen = null; // the number of the last frame seen; null if what came before is not on the page
+    this.pulled = null; // the `ref` of a pull that was not answered yet
     this.automatic = false; // whether the present try is our own idea
     this.tries = 0;
+    // Nobody else's `ref` is like ours, and none of an earlier page either.
+    this.page = Math.random().toString(36).slice(2, 10);
     this.refs = 0;
     this.timer = 0;
     this.state = { name: 'out', until: 0, why: null };
@@ -79,9 +89,11 @@ export class Hub {
     });
   }
 
-  /** Takes a seat, and keeps it until `leave`. */
-  join(member, room) {
+  /** Takes a seat, and keeps it until `leave`. With the `token` of an earlier one in this room it is that seat again. */
+  join(member, room, token) {
     this.wanted = { member, room };
+    this.token = token || null;
+    this.seen = null;
     this.automatic = false;
     this.tries = 0;
     this.state.why = null;
@@ -107,31 +119,43 @@ export class Hub {
     if (this.state.name === 'joined') {
       this.send({ msgType: 3, textData: { dataType: 2, data: { roomNumber: this.wanted.room } } });
     }
-    this.wanted = null;
+    this.wanted = this.token = this.seen = null;
     this.rest();
     this.drop(); // what was sent goes out first
     this.become('out');
   }
 
-  /**
-   * Says something to the room: `{ref}` by which the hub's echo can be told, or why it was not
-   * sent: `{tooLong: bytes}`, or `{away: true}`.
-   */
-  say(content) {
-    const ref = this.nextRef();
-    const request = {
+  /** How many bytes a message takes as it is sent. */
+  size(ref, content) {
+    return bytes(JSON.stringify(this.message(ref, content)));
+  }
+
+  /** Says something to the room; whether it was sent. The hub's echo, or its refusal, has the same `ref`. */
+  say(ref, content) {
+    return this.state.name === 'joined' && this.send(this.message(ref, content));
+  }
+
+  /** Tells the authors of these messages, up to 64, that they have arrived; whether that was sent. */
+  receive(ref, seqs) {
+    return this.state.name === 'joined' && this.send({
+      msgType: 4,
+      textData: { dataType: 3, data: { roomNumber: this.wanted.room, seq: seqs } },
+      extendFields: { ref },
+    });
+  }
+
+  /** A `ref` that nobody has used. */
+  nextRef() {
+    this.refs += 1;
+    return this.page + '.' + this.refs;
+  }
+
+  message(ref, content) {
+    return {
       msgType: 3,
       textData: { dataType: 3, data: { roomNumber: this.wanted ? this.wanted.room : '', content } },
       extendFields: { ref },
     };
-    const size = bytes(JSON.stringify(request));
-    if (size > MESSAGE_BYTES) {
-      return { tooLong: size };
-    }
-    if (this.state.name !== 'joined' || !this.send(request)) {
-      return { away: true };
-    }
-    return { ref };
   }
 
   // ---- The way in ----
@@ -143,7 +167,7 @@ export class Hub {
       this.ask();
       return;
     }
-    this.drop();
+    this.giveUp();
     let opened = false;
     const socket = new WebSocket(this.url);
     this.socket = socket;
@@ -162,13 +186,25 @@ export class Hub {
     this.send({
       msgType: 2,
       textData: { dataType: 1, data: { from: this.wanted.member, roomNumber: this.wanted.room } },
-      extendFields: { ref: this.nextRef() },
+      // The hub reads null as absent.
+      extendFields: { ref: this.nextRef(), resumeToken: this.token, lastSeq: this.seen },
     });
+  }
+
+  // The answer stands behind all that the hub had for this page when it was asked. Until it comes, something must.
+  pull() {
+    this.pulled = this.nextRef();
+    this.send({
+      msgType: 5,
+      textData: { dataType: 1, data: { roomNumber: this.wanted.room } },
+      extendFields: { ref: this.pulled },
+    });
+    this.wait(ANSWER_MS, () => this.broken(1006));
   }
 
   // The connection is gone, or as good as gone. `code` is null if it never stood.
   broken(code) {
-    this.drop();
+    this.giveUp();
     switch (this.state.name) {
       case 'connecting':
       case 'joined':
@@ -212,13 +248,13 @@ export class Hub {
       if (navigator.onLine === false) {
         this.become('offline', this.state.until, this.state.why);
       } else {
+        this.tries = 0;
         this.attempt();
       }
-    } else if (this.state.name === 'joined') {
+    } else if (this.state.name === 'joined' && this.pulled === null) {
       // A connection that died while the device slept looks alive for minutes, since the hub never
-      // answers a heartbeat. It does answer a second join, by refusing it, and that changes nothing.
-      this.ask();
-      this.wait(ANSWER_MS, () => this.broken(1006));
+      // answers a heartbeat. It does answer this.
+      this.pull();
     }
   }
 
@@ -234,8 +270,8 @@ export class Hub {
     if (reply === null || typeof reply !== 'object') {
       return;
     }
-    if (this.state.name === 'joined') {
-      this.rest(); // whatever it was, it answers whether the hub is there
+    if (this.state.name === 'joined' && this.pulled !== null) {
+      this.wait(ANSWER_MS, () => this.broken(1006)); // what stands before the answer may be long
     }
     if (reply.status === 1) {
       this.granted(reply.resultBody || {});
@@ -246,24 +282,55 @@ export class Hub {
 
   granted(body) {
     const text = body.textData || {};
-    const room = text.data || {};
-    if (this.state.name !== 'connecting' && this.state.name !== 'joined') {
-      return;
+    const data = text.data || {};
+    const beside = body.extendFields || {};
+    // Only the answer to one's own join comes with a token.
+    if (body.msgType === 3 && text.dataType === 1 && beside.resumeToken) {
+      if (this.state.name === 'connecting') {
+        this.seated(data, beside);
+      }
+    } else if (this.state.name === 'joined') {
+      if (body.msgType === 4) {
+        this.on.receipt(data);
+      } else if (body.msgType === 5) {
+        this.answered(beside);
+      } else {
+        this.next(body, beside);
+      }
     }
-    // Only the answer to one's own join comes with the members.
-    if (text.dataType === 1 && Array.isArray(room.members)) {
-      const again = this.automatic;
+  }
+
+  seated(room, beside) {
+    const complete = !Array.isArray(room.members);
+    const again = this.automatic;
+    this.token = beside.resumeToken;
+    this.seen = beside.seq;
+    this.automatic = true;
+    this.tries = 0;
+    // The seat is here now. Closed any sooner, one of these could have taken it along.
+    this.stale.splice(0).forEach(socket => socket.close());
+    this.become('joined');
+    this.on.joined(room, { again, complete, gap: beside.gap === true });
+    this.pull();
+  }
+
+  answered(beside) {
+    if (beside.ref === this.pulled) {
       this.rest();
-      this.automatic = true;
-      this.tries = 0;
-      this.become('joined');
-      this.on.joined(room, again);
-      return;
+      this.pulled = null;
+      this.on.caught();
     }
-    if (this.state.name === 'connecting') {
-      return;
+  }
+
+  next(body, beside) {
+    if (beside.seq <= this.seen) {
+      return; // there already
     }
-    if (text.dataType === 2 && room.newLeaveMember && room.newLeaveMember.id === this.wanted.member.id) {
+    if (beside.seq !== this.seen + 1) {
+      this.on.hole();
+    }
+    this.seen = beside.seq;
+    if (beside.reason === 'removed' && body.textData.data.newLeaveMember.id === this.wanted.member.id) {
       this.rest();
       this.drop();
       this.become('closed', 0, { removed: true });
@@ -284,7 +351,7 @@ export class Hub {
         this.rest();
         this.become('refused', 0, why);
       }
-    } else if (this.state.name === 'joined' && !duplicate) {
+    } else if (this.state.name === 'joined') {
       this.on.failure(reply);
     }
   }
@@ -305,12 +372,24 @@ export class Hub {
     return true;
   }
 
+  // Hangs up, and means it: the room sees whoever sat there leave.
   drop() {
+    this.giveUp();
+    this.stale.splice(0).forEach(socket => socket.close());
+  }
+
+  // Looks no further at the present connection. It may only be slow: a close that arrives late would give up the seat
+  // that the next one is to have.
+  giveUp() {
     const socket = this.socket;
-    this.socket = null;
+    this.socket = this.pulled = null;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close();
+      if (socket.readyState === WebSocket.OPEN) {
+        this.stale.push(socket);
+      } else {
+        socket.close();
+      }
     }
   }
 
@@ -326,10 +405,5 @@ export class Hub {
   become(name, until, why) {
     this.state = { name, until: until || 0, why: why || null };
     this.on.state(this.state);
-  }
-
-  nextRef() {
-    this.refs += 1;
-    return 'r' + this.refs;
   }
 }

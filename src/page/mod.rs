@@ -31,11 +31,13 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 6] = [
+static ASSETS: [Asset; 8] = [
     Asset { path: "/", content_type: HTML, body: include_bytes!("index.html") },
     Asset { path: "/style.css", content_type: CSS, body: include_bytes!("style.css") },
     Asset { path: "/app.js", content_type: SCRIPT, body: include_bytes!("app.js") },
     Asset { path: "/hub.js", content_type: SCRIPT, body: include_bytes!("hub.js") },
+    Asset { path: "/outbox.js", content_type: SCRIPT, body: include_bytes!("outbox.js") },
+    Asset { path: "/receipts.js", content_type: SCRIPT, body: include_bytes!("receipts.js") },
     Asset { path: "/words.js", content_type: SCRIPT, body: include_bytes!("words.js") },
     Asset { path: "/icon.svg", content_type: SVG, body: include_bytes!("icon.svg") },
 ];

@@ -42,7 +42,10 @@ const WORDS = {
   left_slow: ['网络太慢，跟不上', 'was too slow to keep up'],
   left_removed: ['被移出了房间', 'was removed'],
   entered: ['您已加入房间', 'You are in the room'],
-  returned: ['您回来了。断线期间的聊天没有显示在这里。', 'You are back. What was said while you were away is not shown here.'],
+  returned: ['您回来了。', 'You are back.'],
+  gap: ['这里缺了一些消息：您不在的时候说的，服务器已经没有了。', 'Some messages are missing here: they were said while you were away, and the hub no longer has them.'],
+  waiting: ['等待发送：', 'Waiting to be sent:'],
+  received_by: ['{of} 人中 {n} 人已收到', 'received by {n} of {of}'],
 
   coming_back: ['本页面会自动重试。', 'This page keeps trying by itself.'],
   closed_lost: ['与服务器的连接断开了。', 'The connection to the hub was lost.'],

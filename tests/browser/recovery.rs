@@ -1,0 +1,182 @@
+//! A page whose Wi-Fi drops.
+//!
+//! Owns: what a pupil sees of it, and what the class does not. Refuses to know: tokens and numbers.
+
+use serde_json::{Value, json};
+
+use crate::access_point::{AccessPoint, Fades};
+use crate::chromium::{Browser, Tab};
+use crate::common::{Client, Hub, ROOM, data, join};
+
+/// Two in a room: Li at the hub's own address, and Anna behind an access point.
+struct Scene {
+    hub: Hub,
+    air: AccessPoint,
+    browser: Browser,
+    li: Tab,
+    anna: Tab,
+}
+
+impl Scene {
+    fn with(toml: &str) -> Option<Scene> {
+        let mut browser = Browser::start()?;
+        let hub = Hub::start(toml);
+        let air = AccessPoint::before(hub.addr);
+        let li = browser.join(hub.addr, "zh", "Li");
+        let anna = browser.join(air.addr, "en", "Anna");
+        browser.until(&li, "members() === 'Li|Anna'");
+        Some(Scene { hub, air, browser, li, anna })
+    }
+
+    /// Both see the same talk of the two, these in this order, and each once.
+    fn all_have(&mut self, li: &[&str], anna: &[&str]) {
+        for tab in [&self.li, &self.anna] {
+            for (name, said) in [("Li", li), ("Anna", anna)] {
+                let said = json!(said).to_string();
+                self.browser.until(tab, &format!("JSON.stringify(said('{name}')) === {}", json!(said)));
+            }
+        }
+    }
+
+    fn away(&mut self) {
+        self.air.turn_off();
+        self.browser.until(&self.anna, "['waiting', 'connecting'].includes(state())");
+    }
+
+    fn back(&mut self) {
+        self.air.turn_on();
+        self.browser.until(&self.anna, "state() === 'joined' && byId('waiting').hidden");
+    }
+
+    /// What Li's page says of comings and goings.
+    fn notes(&mut self) -> Value {
+        self.browser.eval(&self.li, "document.querySelectorAll('#talk .note').length")
+    }
+}
+
+#[test]
+fn what_was_missed_comes_and_what_was_typed_goes_out_once_in_order() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n") else { return };
+    scene.browser.say(&scene.anna, "before");
+    scene.all_have(&[], &["before"]);
+    let notes = scene.notes();
+    for round in 0..2 {
+        scene.away();
+        for n in ["one", "two", "three"] {
+            scene.browser.say(&scene.li, &format!("{n} of Li {round}"));
+            scene.browser.say(&scene.anna, &format!("{n} of Anna {round}"));
+        }
+        // It is plain that these are not in the room yet.
+        scene.browser.until(&scene.anna, "byId('waiting').children.length === 3 && !byId('waiting-words').hidden");
+        assert_eq!(scene.browser.eval(&scene.anna, "byId('waiting').textContent.includes('two of Anna')"), true);
+        scene.back();
+    }
+    let of_li: Vec<String> =
+        (0..2).flat_map(|round| ["one", "two", "three"].map(|n| format!("{n} of Li {round}"))).collect();
+    let of_anna: Vec<String> =
+        (0..2).flat_map(|round| ["one", "two", "three"].map(|n| format!("{n} of Anna {round}"))).collect();
+    let of_li: Vec<&str> = of_li.iter().map(String::as_str).collect();
+    let of_anna: Vec<&str> = ["before"].into_iter().chain(of_anna.iter().map(String::as_str)).collect();
+    scene.all_have(&of_li, &of_anna);
+    // The class saw nothing of it, and Anna no gap.
+    assert_eq!(scene.notes(), notes);
+    assert_eq!(scene.browser.eval(&scene.anna, "text('talk').includes('missing')"), false);
+    // Li knows that all of it has arrived, also of what was said while Anna was away; Anna of the last at least: what arrives while the author is away
+    // is told to nobody.
+    scene.browser.until(
+        &scene.li,
+        "[...document.querySelectorAll('.said.mine .receipts')].every(e => e.textContent === '1 人中 1 人已收到')",
+    );
+    scene.browser.until(
+        &scene.anna,
+        "[...document.querySelectorAll('.said.mine .receipts')].pop().textContent === 'received by 1 of 1'",
+    );
+}
+
+#[test]
+fn what_was_on_its_way_is_neither_lost_nor_doubled() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n") else { return };
+    let notes = scene.notes();
+    // It never reached the hub; then it did, but the page does not know.
+    scene.air.fade(Fades { to_hub: true, to_page: true });
+    scene.browser.say(&scene.anna, "into the void");
+    scene.browser.until(&scene.anna, "byId('waiting').children.length === 1");
+    scene.away();
+    scene.back();
+    scene.all_have(&[], &["into the void"]);
+    scene.air.fade(Fades { to_hub: false, to_page: true });
+    scene.browser.say(&scene.anna, "echo lost");
+    scene.browser.until(&scene.li, "said('Anna').length === 2");
+    scene.browser.until(&scene.anna, "byId('waiting').children.length === 1");
+    scene.away();
+    scene.back();
+    scene.browser.say(&scene.anna, "after");
+    scene.all_have(&[], &["into the void", "echo lost", "after"]);
+    assert_eq!(scene.notes(), notes);
+}
+
+#[test]
+fn a_page_that_wakes_up_finds_out_that_its_connection_is_dead() {
+    let Some(mut scene) = Scene::with("") else { return };
+    let notes = scene.notes();
+    scene.air.fade(Fades { to_hub: true, to_page: true });
+    scene.browser.say(&scene.li, "while Anna slept");
+    // Neither the hub nor the page has been told of anything. The page asks, and takes its seat over from itself.
+    scene.browser.eval(&scene.anna, "dispatchEvent(new Event('online'))");
+    scene.all_have(&["while Anna slept"], &[]);
+    scene.browser.say(&scene.anna, "good morning");
+    scene.all_have(&["while Anna slept"], &["good morning"]);
+    assert_eq!(scene.notes(), notes);
+}
+
+#[test]
+fn a_gap_is_shown_where_one_is() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n[rooms]\nhistory = 2\n") else { return };
+    scene.browser.say(&scene.anna, "before");
+    scene.all_have(&[], &["before"]);
+    scene.away();
+    for n in 0..4 {
+        scene.browser.say(&scene.li, &format!("missed {n}"));
+    }
+    scene.browser.until(&scene.li, "said('Li').length === 4");
+    scene.browser.say(&scene.anna, "typed while away");
+    scene.back();
+    scene.browser.until(&scene.anna, "text('talk').includes('Some messages are missing here')");
+    scene.browser.until(&scene.anna, "said('Anna').join() === 'before,typed while away' && said('Li').length === 0");
+    scene.browser.until(&scene.li, "said('Anna').join() === 'before,typed while away'");
+    assert_eq!(scene.browser.eval(&scene.anna, "members()"), "Li|Anna");
+}
+
+#[test]
+fn a_page_that_stayed_away_too_long_sees_itself_leave_and_come_and_misses_nothing() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 1\n") else { return };
+    scene.away();
+    scene.browser.until(&scene.li, "text('talk').includes('Anna 断线了')");
+    scene.browser.say(&scene.li, "anybody there?");
+    scene.browser.until(&scene.li, "said('Li').length === 1");
+    scene.back();
+    scene.all_have(&["anybody there?"], &[]);
+    scene.browser.until(&scene.li, "members() === 'Li|Anna'");
+    scene.browser.until(&scene.anna, "members() === 'Li|Anna' && text('talk').includes('Anna lost the connection')");
+    assert_eq!(scene.browser.eval(&scene.anna, "byId('members').querySelectorAll('.me').length"), 1);
+}
+
+#[test]
+fn a_seat_that_another_has_taken_is_said_to_be_and_can_be_had_back() {
+    let Some(mut scene) = Scene::with("") else { return };
+    let kept = |key: &str| format!("sessionStorage.getItem('classhub.{key}')");
+    let (id, token) = (scene.browser.eval(&scene.anna, &kept("id")), scene.browser.eval(&scene.anna, &kept("token")));
+    let mut other = Client::connect(scene.hub.addr);
+    let mut request = join(ROOM, id.as_str().expect("the page has an id"));
+    request["extendFields"] = json!({"resumeToken": token});
+    other.send_json(&request);
+    assert_eq!(data(&other.recv_json())["members"].as_array().map(Vec::len), Some(2));
+    scene.browser.until(&scene.anna, "state() === 'closed' && text('notice-words').includes('another page or app')");
+    // A page that is loaded again has its seat at once, whoever has it now: it has its token.
+    scene.browser.eval(&scene.anna, "byId('retry').click()");
+    scene.browser.until(&scene.anna, "state() === 'joined' && byId('notice').hidden");
+    other.expect_close(4001);
+    scene.browser.eval(&scene.anna, "location.reload()");
+    scene.browser.until(&scene.anna, "state() === 'joined' && members() === 'Li|Anna'");
+    assert_eq!(scene.browser.eval(&scene.li, "document.querySelectorAll('#talk .note').length"), 2);
+}
