@@ -180,3 +180,18 @@ fn a_seat_that_another_has_taken_is_said_to_be_and_can_be_had_back() {
     scene.browser.until(&scene.anna, "state() === 'joined' && members() === 'Li|Anna'");
     assert_eq!(scene.browser.eval(&scene.li, "document.querySelectorAll('#talk .note').length"), 2);
 }
+
+#[test]
+fn what_is_too_much_at_once_goes_out_at_the_hubs_pace() {
+    let Some(mut scene) = Scene::with("") else { return };
+    scene.away();
+    // 90 KiB, where the hub takes 64 at once and 32 a second.
+    let long: Vec<String> = (0..6).map(|n| format!("{n} {}", "x".repeat(15 * 1024))).collect();
+    for text in &long {
+        scene.browser.say(&scene.anna, text);
+    }
+    scene.back();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    scene.all_have(&[], &long);
+    assert_eq!(scene.browser.eval(&scene.anna, "text('problem')"), "");
+}
