@@ -71,6 +71,13 @@ impl Hub {
         Some(room.roster().collect())
     }
 
+    /// Which of a room's seats linger, in the order of [`Hub::roster`]; `None` where there is no such room.
+    #[must_use]
+    pub fn lingering(&self, room_number: &str) -> Option<Vec<bool>> {
+        let room = self.rooms.get(self.room_key(room_number)?)?;
+        Some(room.lingering().collect())
+    }
+
     /// The bytes of a room's frames: held, and taken by their buffer. `None` where there is no such room.
     #[must_use]
     pub fn log_bytes(&self, room_number: &str) -> Option<(u64, usize)> {

@@ -158,6 +158,11 @@ impl Room {
         self.seats.iter().map(|seat| &*seat.member.text)
     }
 
+    /// Which seats nobody has, in the order of the roster.
+    pub fn lingering(&self) -> impl Iterator<Item = bool> {
+        self.seats.iter().map(|seat| matches!(seat.holder, Holder::Lingering { .. }))
+    }
+
     /// The seat under this member's id, if there is one.
     pub fn seat_of(&self, member: &MemberJson) -> Option<Taken> {
         let seat = self.seat_under(member.id(), member.id_hash)?;
