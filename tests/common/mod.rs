@@ -10,7 +10,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -224,6 +224,12 @@ fn open(addr: SocketAddr, prepare: impl FnOnce(&Socket)) -> TcpStream {
 /// Cuts the connection: the hub reads a reset, and no end.
 pub fn cut(stream: TcpStream) {
     Socket::from(stream).set_linger(Some(Duration::ZERO)).expect("TCP has it");
+}
+
+/// Ends the connection without a close frame: the hub reads the end, and reads it before anything that is sent elsewhere from now on. After
+/// [`cut`] it may read that first: while another test starts a hub, that one's process shares all sockets of this one, and none of them is reset.
+pub fn hang_up(stream: TcpStream) {
+    stream.shutdown(Shutdown::Both).expect("it is connected");
 }
 
 // ---- HTTP ---------------------------------------------------------------------------------------
@@ -557,6 +563,29 @@ impl Client {
         reply
     }
 
+    /// The next frame, which must be the refusal of an id that is taken, as the source prints it.
+    #[track_caller]
+    pub fn recv_duplicate(&mut self) {
+        assert_eq!(self.recv_json(), duplicate());
+    }
+
+    /// The next frames must be these, one after another.
+    #[track_caller]
+    pub fn recv_all<'a>(&mut self, frames: impl IntoIterator<Item = &'a Value>) {
+        for frame in frames {
+            assert_eq!(self.recv_json(), *frame);
+        }
+    }
+
+    /// Takes at most so many bytes from the socket, which stay to be parsed by whoever receives the next frame.
+    #[track_caller]
+    pub fn take_bytes(&mut self, at_most: usize) -> usize {
+        let mut bytes = vec![0; at_most];
+        let count = self.stream.read(&mut bytes).expect("bytes, or a clean end");
+        self.input.extend(&bytes[..count]);
+        count
+    }
+
     /// The next frame must be a close frame with this code (none for `None`), and then comes the end.
     #[track_caller]
     pub fn expect_close(&mut self, code: impl Into<Option<u16>>) {
@@ -590,6 +619,15 @@ impl Client {
         assert_eq!((&reply["status"], &reply["msg"]), (&json!(1), &json!("Join successfully")), "{reply}");
         let data = &reply["resultBody"]["textData"]["data"];
         assert_eq!((&data["number"], &data["newJoinMember"]["id"]), (&json!(room), &json!(id)), "{reply}");
+        reply
+    }
+
+    /// Sends this join, and gives the reply, which must be a success.
+    #[track_caller]
+    pub fn join_with(&mut self, request: &Value) -> Value {
+        self.send_json(request);
+        let reply = self.recv_json();
+        assert_eq!((&reply["status"], &reply["msg"]), (&json!(1), &json!("Join successfully")), "{reply}");
         reply
     }
 
@@ -664,6 +702,24 @@ pub fn said(data_type: u32, room: &str, content: Value) -> Value {
     json!({"msgType": 3, "textData": {"dataType": data_type, "data": data}})
 }
 
+/// A join that shows the token of a seat, and the number of the last frame that was seen from it.
+pub fn resume(room: &str, id: &str, token: &str, last_seq: impl Into<Value>) -> Value {
+    let mut request = join(room, id);
+    request["extendFields"] = json!({"resumeToken": token, "lastSeq": last_seq.into()});
+    request
+}
+
+/// A receipt for one message, or for an array of them.
+pub fn receipt(room: &str, seq: impl Into<Value>) -> Value {
+    let data = json!({"roomNumber": room, "seq": seq.into()});
+    json!({"msgType": 4, "textData": {"dataType": 3, "data": data}})
+}
+
+/// A pull.
+pub fn pull(room: &str) -> Value {
+    json!({"msgType": 5, "textData": {"dataType": 1, "data": {"roomNumber": room}}})
+}
+
 /// The same request with a `ref`.
 pub fn with_ref(mut request: Value, reference: &str) -> Value {
     request["extendFields"] = json!({"ref": reference});
@@ -679,4 +735,23 @@ pub fn seq(frame: &Value) -> u64 {
 /// The `data` of a reply.
 pub fn data(frame: &Value) -> &Value {
     &frame["resultBody"]["textData"]["data"]
+}
+
+/// The token of the seat that a join has given.
+#[track_caller]
+pub fn resume_token(reply: &Value) -> String {
+    let token = reply["resultBody"]["extendFields"]["resumeToken"].as_str();
+    token.unwrap_or_else(|| panic!("no resumeToken: {reply}")).to_owned()
+}
+
+/// The refusal of an id that is taken, as the source prints it.
+pub fn duplicate() -> Value {
+    serde_json::from_str(include_str!("../spec/reply-duplicate.json")).expect("the example is JSON")
+}
+
+/// The ids of these members, in order.
+#[track_caller]
+pub fn ids(members: &Value) -> Vec<&str> {
+    let members = members.as_array().unwrap_or_else(|| panic!("no members: {members}"));
+    members.iter().map(|member| member["id"].as_str().expect("an id")).collect()
 }
