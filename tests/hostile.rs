@@ -786,7 +786,7 @@ fn types_of_later_versions_are_refused() {
 
 #[test]
 fn half_a_frame_then_silence_then_a_cut() {
-    let mut scene = Scene::with(NO_LINGER);
+    let mut scene = Scene::with(&format!("{NO_LINGER}{NO_RATES}"));
     let whole = Raw::text(&chat(ROOM, &"x".repeat(300)).to_string()).bytes();
     let ends: [fn(Client); 3] = [
         |client| drop(client),

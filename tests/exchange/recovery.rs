@@ -217,6 +217,41 @@ fn the_token_of_a_seat_that_has_ended_replays_into_a_new_one() {
 }
 
 #[test]
+fn a_class_that_is_gone_for_a_minute_of_talk_misses_nothing() {
+    let mut class = Class::of(1, lingering());
+    let mut away = Vec::new();
+    for n in 0..40 {
+        let (member, reply) = class.come_anew(&format!("m{n}"), json!({}));
+        away.push((n, member, token(&reply), extend(&reply)["seq"].clone()));
+    }
+    for (_, member, ..) in &away {
+        class.hang_up(*member);
+    }
+    class.turn();
+    class.read(0);
+    let mut heard = Vec::new();
+    for second in 0..60 {
+        class.say(0, "R", &format!("second {second}"));
+        class.pass(1_000);
+        heard.extend(class.read(0));
+    }
+    let left = heard.iter().filter(|word| word.starts_with("left m") && word.ends_with(" lost")).count();
+    assert_eq!((left, heard.len()), (40, 100), "{heard:?}");
+    for (n, _, shown, seq) in away {
+        let member = class.connect();
+        class.come(member, &format!("m{n}"), json!({"resumeToken": shown, "lastSeq": seq}));
+        // The joins of those who came after it, the minute, and the joins of those who were back before it; its own is the last.
+        let frames = class.replies(member);
+        assert_eq!(extend(&frames[0]).get("gap"), None);
+        let seqs: Vec<u64> = frames[1..].iter().map(|frame| extend(frame)["seq"].as_u64().unwrap()).collect();
+        let first = seq.as_u64().unwrap() + 1;
+        assert_eq!(seqs, (first..first + seqs.len() as u64).collect::<Vec<_>>());
+        assert_eq!(seqs.last(), Some(&(1 + 40 + 100 + n + 1)));
+        assert_eq!(class.read(0), [format!("joined m{n}")]);
+    }
+}
+
+#[test]
 fn a_connection_that_shows_the_token_of_its_own_seat_is_a_duplicate() {
     let mut class = Class::of(1, lingering());
     let (a, reply) = class.come_anew("a", json!({}));
