@@ -3,9 +3,13 @@
 //! Owns: requests as values, and as the JSON and the frames that carry them, in pieces as a network might deliver them. Refuses to know:
 //! what comes of it.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
+use crate::person::View;
 use crate::rng::Rng;
+use crate::text;
 
 /// Who joins.
 #[derive(Clone, Debug)]
@@ -23,28 +27,19 @@ impl Member {
         let mut fields = Vec::new();
         for (name, bytes_max) in FIELDS {
             if rng.chance(60) {
-                let bytes = if rng.chance(30) { bytes_max } else { rng.below(12) };
+                let bytes = if rng.chance(4) { bytes_max } else { rng.below(12) };
                 fields.push((name, words(rng, bytes)));
             }
         }
         Member { id: id.to_owned(), fields }
     }
 
-    /// As the hub has to show it.
-    pub fn json(&self) -> Value {
-        let mut json = json!({"id": self.id, "personName": "", "personNum": "", "nickName": "", "headImgUrl": ""});
-        for (name, text) in &self.fields {
-            json[name] = json!(text);
+    fn request(&self) -> String {
+        let mut json = format!(r#"{{"id":{}"#, text::string(&self.id));
+        for (name, value) in &self.fields {
+            json.push_str(&format!(r#","{name}":{}"#, text::string(value)));
         }
-        json
-    }
-
-    fn request(&self) -> Value {
-        let mut json = json!({"id": self.id});
-        for (name, text) in &self.fields {
-            json[name] = json!(text);
-        }
-        json
+        json + "}"
     }
 }
 
@@ -58,6 +53,15 @@ fn words(rng: &mut Rng, bytes: usize) -> String {
     text
 }
 
+/// What a join shows of an earlier seat.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    pub token: Option<Rc<str>>,
+    pub last_seq: Option<i64>,
+    /// What whoever asks knows of the room as of `last_seq`, to go on from where the rest follows.
+    pub view: Option<Rc<View>>,
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -65,6 +69,7 @@ pub enum Ask {
     Join {
         room: String,
         member: Member,
+        resume: Resume,
     },
     Leave {
         room: String,
@@ -74,6 +79,15 @@ pub enum Ask {
         data_type: u16,
         from: Option<String>,
         content: String,
+    },
+    /// These messages were received; they came as an array or as one number.
+    Receipt {
+        room: String,
+        seqs: Vec<i64>,
+        in_array: bool,
+    },
+    Pull {
+        room: String,
     },
     /// Something that cannot be read, and the code of the answer.
     Bad(&'static str),
@@ -105,7 +119,8 @@ pub enum Said {
 impl Said {
     /// Whether it can change more than what its own connection is told.
     pub fn is_public(&self) -> bool {
-        matches!(self, Said::Text(Request { ask: Ask::Join { .. } | Ask::Leave { .. } | Ask::Say { .. }, .. }))
+        use Ask::{Join, Leave, Receipt, Say};
+        matches!(self, Said::Text(Request { ask: Join { .. } | Leave { .. } | Say { .. } | Receipt { .. }, .. }))
     }
 
     pub fn brief(&self) -> String {
@@ -113,7 +128,15 @@ impl Said {
             Said::Text(Request { ask: Ask::Say { room, content, data_type, .. }, .. }) => {
                 format!("say {room} {data_type} {}B", content.len())
             }
-            Said::Text(Request { ask: Ask::Join { room, member }, .. }) => format!("join {room} as {:?}", member.id),
+            Said::Text(Request { ask: Ask::Join { room, member, resume }, .. }) => {
+                let token = resume.token.as_deref().map_or(String::new(), |token| format!(", token {token}"));
+                let last_seq = resume.last_seq.map_or(String::new(), |seq| format!(", last seq {seq}"));
+                format!("join {room} as {:?}{token}{last_seq}", member.id)
+            }
+            Said::Text(Request { ask: Ask::Receipt { room, seqs, .. }, .. }) => {
+                format!("receipt in {room} of {seqs:?}")
+            }
+            Said::Text(Request { ask: Ask::Pull { room }, .. }) => format!("pull {room}"),
             Said::Text(Request { ask: Ask::Leave { room }, .. }) => format!("leave {room}"),
             Said::Text(Request { ask: Ask::Bad(code), .. }) => format!("bad {code}"),
             Said::Text(Request { ask: Ask::Heartbeat, .. }) => "beat".into(),
@@ -131,6 +154,16 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// The room that it is about.
+    pub fn room(&self) -> &str {
+        use Ask::{Join, Leave, Pull, Receipt, Say};
+        match &self.said {
+            Said::Text(Request { ask: Join { room, .. } | Leave { room } | Say { room, .. }, .. })
+            | Said::Text(Request { ask: Receipt { room, .. } | Pull { room }, .. }) => room,
+            _ => "",
+        }
+    }
+
     /// Whether it must arrive in one piece: a fault shows as soon as the header does, and the model sees whole frames only.
     pub fn is_whole(&self) -> bool {
         matches!(self.said, Said::Fault(_))
@@ -159,7 +192,8 @@ fn frame(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
     }
     let mask = (rng.next() as u32).to_be_bytes();
     bytes.extend_from_slice(&mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.reserve_exact(payload.len());
+    bytes.extend(payload.iter().enumerate().map(|(n, byte)| byte ^ mask[n % 4]));
     bytes
 }
 
@@ -187,8 +221,9 @@ pub fn ping(rng: &mut Rng) -> Unit {
     Unit { bytes: frame(rng, 0x89, &payload), said: Said::Ping(payload) }
 }
 
-pub fn pong(rng: &mut Rng) -> Unit {
-    Unit { bytes: frame(rng, 0x8A, b"unasked"), said: Said::Pong }
+/// The answer to a ping, or one to none.
+pub fn pong(rng: &mut Rng, payload: &[u8]) -> Unit {
+    Unit { bytes: frame(rng, 0x8A, payload), said: Said::Pong }
 }
 
 /// A clean close. What the hub answers is the model's to know.
@@ -242,12 +277,19 @@ pub fn heartbeat(rng: &mut Rng) -> Vec<Unit> {
     message(rng, text, Request { reference: None, ask: Ask::Heartbeat })
 }
 
-pub fn join(rng: &mut Rng, room: &str, member: &Member, reference: Option<String>) -> Vec<Unit> {
-    let mut json = json!({"msgType": 2, "textData": {"dataType": 1, "data": {
-        "from": member.request(), "roomNumber": room, "content": null, "unknown": {"a": []}}}});
-    extend(&mut json, reference.as_ref());
-    let ask = Ask::Join { room: room.to_owned(), member: member.clone() };
-    message(rng, &json.to_string(), Request { reference, ask })
+pub fn join(rng: &mut Rng, room: &str, member: &Member, resume: Resume, reference: Option<String>) -> Vec<Unit> {
+    let mut extend = vec![r#""later":[null]"#.to_owned()];
+    extend.extend(reference.as_ref().map(|reference| format!(r#""ref":{}"#, text::string(reference))));
+    extend.extend(resume.token.as_ref().map(|token| format!(r#""resumeToken":{}"#, text::string(token))));
+    extend.extend(resume.last_seq.map(|last_seq| format!(r#""lastSeq":{last_seq}"#)));
+    let text = format!(
+        r#"{{"extendFields":{{{}}},"msgType":2,"textData":{{"data":{{"content":null,"from":{},"roomNumber":{},"unknown":{{"a":[]}}}},"dataType":1}}}}"#,
+        extend.join(","),
+        member.request(),
+        text::string(room)
+    );
+    let ask = Ask::Join { room: room.to_owned(), member: member.clone(), resume };
+    message(rng, &text, Request { reference, ask })
 }
 
 pub fn leave(rng: &mut Rng, room: &str, reference: Option<String>) -> Vec<Unit> {
@@ -256,6 +298,21 @@ pub fn leave(rng: &mut Rng, room: &str, reference: Option<String>) -> Vec<Unit> 
     extend(&mut json, reference.as_ref());
     let ask = Ask::Leave { room: room.to_owned() };
     message(rng, &json.to_string(), Request { reference, ask })
+}
+
+pub fn receipt(rng: &mut Rng, room: &str, seqs: Vec<i64>, reference: Option<String>) -> Vec<Unit> {
+    let in_array = seqs.len() != 1 || rng.chance(50);
+    let seq = if in_array { json!(seqs) } else { json!(seqs[0]) };
+    let mut json =
+        json!({"msgType": 4, "textData": {"dataType": 3, "data": {"roomNumber": room, "seq": seq, "from": null}}});
+    extend(&mut json, reference.as_ref());
+    message(rng, &json.to_string(), Request { reference, ask: Ask::Receipt { room: room.to_owned(), seqs, in_array } })
+}
+
+pub fn pull(rng: &mut Rng, room: &str, reference: Option<String>) -> Vec<Unit> {
+    let mut json = json!({"msgType": 5, "textData": {"dataType": 1, "data": {"roomNumber": room}}});
+    extend(&mut json, reference.as_ref());
+    message(rng, &json.to_string(), Request { reference, ask: Ask::Pull { room: room.to_owned() } })
 }
 
 /// Chat or application data, with a content that nothing else here has: `serial` is in it. At most `bytes_max` as a message.
@@ -286,26 +343,14 @@ pub fn say(
         (text, content)
     };
     let room_left = bytes_max - write("").0.len();
-    let mut filler = String::new();
-    while filler.len() + 16 < bytes.min(room_left) {
-        // Bytes that a hub which reads and writes content anew would change.
-        filler.push_str(rng.pick(&[
-            "plain text ",
-            "中文",
-            r"\u0041",
-            r"\/",
-            r"\ud83d\ude00",
-            r"\n",
-            "xxxxxxxxxxxxxxx ",
-        ]));
-        let whole = filler.repeat(1 + bytes.min(room_left).saturating_sub(filler.len()) / filler.len() / 2);
-        if rng.chance(30) && whole.len() <= bytes.min(room_left) {
-            filler = whole;
-        }
+    let bytes = bytes.min(room_left);
+    // Bytes that a hub which reads and writes content anew would change, over and over.
+    let mut some = String::new();
+    while some.len() < bytes.min(64) {
+        some.push_str(rng.pick(&["plain text ", "中文", r"\u0041", r"\/", r"\ud83d\ude00", r"\n", "xxxxxxxxxxxxxxx "]));
     }
-    while filler.len() < bytes.min(room_left) {
-        filler.push('x');
-    }
+    let mut filler = some.repeat(bytes / some.len().max(1));
+    filler.extend(std::iter::repeat_n('x', bytes - filler.len()));
     let (text, content) = write(&filler);
     assert!(text.len() <= bytes_max);
     message(rng, &text, Request { reference, ask: Ask::Say { room: room.to_owned(), data_type, from, content } })
@@ -321,7 +366,16 @@ pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
             json!({ "ref": reference })
         )
     };
-    let (text, code, is_read) = match rng.below(9) {
+    let receipt = |seq: Value| {
+        let data = json!({"roomNumber": "A", "seq": seq});
+        json!({"msgType": 4, "textData": {"dataType": 3, "data": data}, "extendFields": {"ref": reference}}).to_string()
+    };
+    let resume = |field: &str, value: Value| {
+        let data = json!({"roomNumber": "A", "from": {"id": "a"}});
+        let extend = json!({"ref": reference, field: value});
+        json!({"msgType": 2, "textData": {"dataType": 1, "data": data}, "extendFields": extend}).to_string()
+    };
+    let (text, code, is_read) = match rng.below(15) {
         0 => ("no JSON at all".to_owned(), "bad_json", false),
         1 => ("[1]".to_owned(), "bad_json", false),
         2 => (r#"{"msgType":"2"}"#.to_owned(), "bad_json", false),
@@ -330,6 +384,12 @@ pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
         5 => (say(99, "1"), "unknown_type", true),
         6 => (say(100, &deep), "bad_json", true),
         7 => (say(3, r#""\ud800""#), "bad_json", true),
+        8 => (receipt(json!([])), "bad_json", true),
+        9 => (receipt(json!(vec![1; 65])), "too_long", true),
+        10 => (receipt(json!("1")), "bad_json", true),
+        11 => (resume("resumeToken", json!(7)), "bad_json", true),
+        12 => (resume("resumeToken", json!("t".repeat(65))), "too_long", true),
+        13 => (resume("lastSeq", json!("7")), "bad_json", true),
         _ => {
             let room = "r".repeat(65);
             let data = json!({"roomNumber": room, "from": {"id": "a"}});

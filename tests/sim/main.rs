@@ -1,18 +1,29 @@
 //! A school in virtual time: thousands of random steps against the real hub, over sockets of memory, and a plain model beside it.
 //!
-//! Owns: which seeds run, and how a failure is told. Refuses to know: what is checked; that is `world`'s, beside what clients say (`client`),
-//! what should come of it (`model`) and the wires between (`network`).
+//! Owns: which seeds run, on how many threads, and how a failure is told. Refuses to know: what is checked; that is `judge`'s, beside what
+//! happens (`world`), who takes part (`crowd`), what they say (`client`) and remember (`person`), when it arrives (`delivery`), what should come of
+//! it (`model`, with its `room`s, and `expected`, in the words of `text`), and the wires between (`network`).
 //!
-//! `CLASSHUB_SIM_SEEDS=100` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again: a seed is the same run for ever.
+//! `CLASSHUB_SIM_SEEDS=200` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again, and tells every seed: a seed is the same run for ever.
 
 mod client;
+mod crowd;
+mod delivery;
+mod expected;
+mod judge;
 mod model;
 mod network;
+mod person;
 mod rng;
+mod room;
+mod text;
 mod world;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use world::World;
 
@@ -26,21 +37,52 @@ fn the_hub_does_what_the_model_says() {
         (Some(seed), _) => seed..=seed,
         (None, count) => 1..=count.unwrap_or(SEEDS),
     };
-    for seed in seeds {
-        let mut world = World::new(seed);
-        let what = match catch_unwind(AssertUnwindSafe(|| world.run())) {
-            Ok(Ok(told)) => {
-                println!("seed {seed}: {told}");
-                continue;
+    // Each thread takes the next seed, until there is none before the lowest that failed.
+    let next = AtomicU64::new(*seeds.start());
+    let failed = Mutex::new(None::<(u64, String)>);
+    let run = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let lowest = failed.lock().expect("no thread panics").as_ref().map_or(u64::MAX, |(seed, _)| *seed);
+            if !seeds.contains(&seed) || seed > lowest {
+                return;
             }
-            Ok(Err(wrong)) => wrong,
-            Err(panic) => format!("the hub, or the simulation, panicked: {}", words(&*panic)),
-        };
-        panic!(
-            "\n{what}\n\nThe last steps, the newest below:\n{}\nAgain: CLASSHUB_SIM_SEED={seed} cargo test --test sim\n",
-            world.last_steps()
-        );
+            match run_seed(seed, false) {
+                Ok(told) => println!("seed {seed}: {told}"),
+                Err(wrong) => {
+                    let mut failed = failed.lock().expect("no thread panics");
+                    if failed.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                        *failed = Some((seed, wrong));
+                    }
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(run);
+        }
+    });
+    if let Some((seed, wrong)) = failed.into_inner().expect("no thread panics") {
+        // Once more, now with every step written down.
+        let wrong = run_seed(seed, true).err().unwrap_or(format!("{wrong}\n\n(but not when it was run again)"));
+        panic!("\n{wrong}\nAgain: CLASSHUB_SIM_SEED={seed} cargo test --test sim\n");
     }
+}
+
+/// Says what there was to see, or what was wrong.
+fn run_seed(seed: u64, is_told: bool) -> Result<String, String> {
+    let mut world = World::new(seed, is_told);
+    let wrong = match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(Ok(told)) => return Ok(told),
+        Ok(Err(wrong)) => wrong,
+        Err(panic) => format!("the hub, or the simulation, panicked: {}", words(&*panic)),
+    };
+    Err(format!(
+        "seed {seed}, step {}: {wrong}\n\nThe last steps, the newest below:\n{}",
+        world.step,
+        world.last_steps()
+    ))
 }
 
 fn words(panic: &dyn Any) -> &str {

@@ -1,95 +1,29 @@
 //! What PROTOCOL.md says should happen, as plainly as it can be put.
 //!
-//! Owns: rooms as lists of members and of frames, and for each connection the list of what it should be told, with what may stand before what.
-//! Refuses to know: logs, cursors, queues, sockets. What only the flow of bytes decides (who is too slow, and when) it is told.
+//! Owns: who sits where, what each request means, what the time brings, and for each connection the list of what it should be told. Refuses to
+//! know: logs, cursors, queues, sockets. What only the flow of bytes decides (who is too slow, and when; what a log still holds) it is told.
 //!
 //! A connection is known by a number that is never used again, a room by its place in a list from which none is ever taken.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use classhub::base::Now;
 use classhub::hub::Settings;
 use classhub::limits;
-use serde_json::{Value, json};
 
-use crate::client::{Ask, Member, Request, Said};
+use crate::client::{Ask, Member, Request, Resume, Said};
+use crate::expected::{Expected, Item, Joined, Reply, SLACK_BYTES, Told};
+use crate::person::Welcome;
+use crate::room::{Frame, Leave, Linger, News, Room, Seat};
+use crate::text;
 
-const DUPLICATE: &str = "连接被拒,您已在其他页面或客户端加入该房间,请先将其退出!";
-
-/// More than the header of a frame, the resume token and whatever else a reply may come to carry.
-const SLACK_BYTES: usize = 160;
-
-/// A room's frame.
-pub struct Frame {
-    pub room: usize,
-    pub seq: u64,
-    /// On the wire, with its header.
-    pub bytes: usize,
-    says: Says,
-    /// As it was first seen. Everybody after sees the same.
-    seen: RefCell<Option<Vec<u8>>>,
-}
-
-enum Says {
-    /// This, and the content byte for byte.
-    This(Value, Option<String>),
-    /// One of these leaves, each once: who goes in one turn goes in any order.
-    LeaveOf(Rc<RefCell<Vec<Leave>>>),
-}
-
-struct Leave {
-    /// Without seq and reason.
-    frame: Value,
-    reasons: Vec<&'static str>,
-}
-
-/// What a connection should be told.
-pub enum Item {
-    Room(Rc<Frame>),
-    /// Its own reply, and at most how many bytes that takes.
-    Own(Reply, usize),
-}
-
-pub enum Reply {
-    Join(Value),
-    Failure(&'static str, Option<String>),
-    Duplicate,
-}
-
-impl Item {
-    pub fn bytes(&self) -> usize {
-        match self {
-            Item::Room(frame) => frame.bytes,
-            Item::Own(_, bytes) => *bytes,
-        }
-    }
-}
-
-pub struct Seat {
-    pub peer: usize,
-    pub id: String,
-    pub member: Value,
-    /// As the hub was seen to write it.
-    pub text: Option<String>,
-}
-
-pub struct Room {
-    pub number: String,
-    name: String,
-    desc: String,
-    owner: Value,
-    owner_configured: bool,
-    pub configured: bool,
-    created_ms: u64,
-    pub seats: Vec<Seat>,
-    pub seq: u64,
-    /// The newest frames, at least as many as a hub may hold.
-    frames: VecDeque<Rc<Frame>>,
-    frames_bytes: usize,
-    pub empty_since_ms: u64,
-    pub is_over: bool,
+/// What the model has to look up in the hub, where either of two is right.
+pub trait Look {
+    /// Tells a room that the hub was seen to end from one that it keeps, by a lower number.
+    fn rank(&self, room: &str) -> usize;
+    /// Whether this Member has a seat in the room.
+    fn sits(&self, room: &str, member: &str) -> bool;
 }
 
 /// How a connection may end: what the rooms are told, and the code of the close frame; none of that where the connection is broken.
@@ -97,6 +31,13 @@ pub struct Room {
 pub struct End {
     pub reason: &'static str,
     pub close: Option<Option<u16>>,
+}
+
+impl End {
+    /// Whether whoever sat there is likely to come back. Nobody waits for one who failed a probe.
+    fn lingers(&self) -> bool {
+        matches!(self.reason, "lost" | "slow") && self.close != Some(Some(4000))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,10 +50,13 @@ pub enum Stage {
 
 pub struct Peer {
     pub stage: Stage,
-    id: String,
+    id: Rc<str>,
     pub seats: Vec<usize>,
     last_seen_ms: u64,
     join_by_ms: Option<u64>,
+    /// When it was last asked for a sign of life, and by when it must give one.
+    pinged_ms: Option<u64>,
+    pub alive_by_ms: Option<u64>,
     bad_in_a_row: u32,
     /// When something was refused for its rate.
     refused_ms: Vec<u64>,
@@ -121,20 +65,57 @@ pub struct Peer {
     over_rate: bool,
     late_ping: Option<Vec<u8>>,
     /// What it should be told and was not yet.
-    pub expected: VecDeque<Item>,
+    pub expected: Expected,
     pub pongs: VecDeque<Vec<u8>>,
-    /// Bytes of both.
+    pub pings: usize,
+    /// Pings that may come or not.
+    pings_perhaps: usize,
+    /// Bytes of all that must come.
     pub owed: usize,
     /// How it may end; it does with this turn, where there is any.
     pub ends: Vec<End>,
 }
 
 impl Peer {
+    fn new() -> Self {
+        let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
+        Peer {
+            stage: Stage::Head,
+            id: "".into(),
+            seats: Vec::new(),
+            last_seen_ms: 0,
+            join_by_ms: None,
+            pinged_ms: None,
+            alive_by_ms: None,
+            bad_in_a_row: 0,
+            refused_ms: Vec::new(),
+            frames: Bucket { ..full },
+            bytes: full,
+            over_rate: false,
+            late_ping: None,
+            expected: Expected::default(),
+            pongs: VecDeque::new(),
+            pings: 0,
+            pings_perhaps: 0,
+            owed: 0,
+            ends: Vec::new(),
+        }
+    }
+
     /// Something is refused for its rate. Says whether that is the hundredth within ten seconds.
     fn is_refused(&mut self, now_ms: u64) -> bool {
         self.refused_ms.push(now_ms);
         self.refused_ms.retain(|at_ms| now_ms - at_ms < limits::REFUSALS_MS);
         self.refused_ms.len() >= usize::from(limits::REFUSALS)
+    }
+
+    fn ends(&mut self, reason: &'static str, code: u16) {
+        self.ends.push(End { reason, close: Some(Some(code)) });
+    }
+
+    fn owe(&mut self, item: Item) {
+        self.owed += item.bytes();
+        self.expected.items.push_back(item);
     }
 }
 
@@ -159,110 +140,170 @@ impl Bucket {
     }
 }
 
+/// What a resume token was given for.
+struct Given {
+    room: usize,
+    joined_seq: u64,
+    id: Rc<str>,
+}
+
+/// What came of things, for whoever wonders whether anything happened.
+#[derive(Default)]
+pub struct Counts {
+    pub takeovers: usize,
+    pub replays: usize,
+    pub gaps: usize,
+    pub lingered: usize,
+    pub evicted: usize,
+    pub probes: usize,
+    pub lost: usize,
+    pub receipts: usize,
+}
+
 pub struct Model {
     pub settings: Settings,
     pub rooms: Vec<Room>,
     pub peers: Vec<Peer>,
+    /// Those that are not over, and the rooms that are not.
+    pub here: Vec<usize>,
+    pub standing: Vec<usize>,
+    seats_max: usize,
+    given: HashMap<Rc<str>, Given>,
+    pub counts: Counts,
 }
 
 impl Model {
-    pub fn new(settings: Settings, now: Now) -> Self {
-        let rooms = settings.configured.iter().map(|room| {
-            let owner = room.owner.as_ref().map_or(Value::Null, |owner| {
-                json!({"id": owner.id, "personName": owner.person_name, "personNum": owner.person_num,
-                    "nickName": owner.nick_name, "headImgUrl": owner.head_img_url})
+    pub fn new(settings: Settings, connections: u32, now: Now) -> Self {
+        let configured = settings.configured.iter().map(|room| {
+            let owner = room.owner.as_ref().map(|owner| {
+                text::member(&Member {
+                    id: owner.id.to_string(),
+                    fields: vec![
+                        ("personName", owner.person_name.to_string()),
+                        ("nickName", owner.nick_name.to_string()),
+                    ],
+                })
             });
-            Room {
-                name: room.name.clone(),
-                desc: room.desc.clone(),
-                owner_configured: room.owner.is_some(),
-                owner,
-                configured: true,
-                ..Room::made(&room.number, now)
-            }
+            Room::configured(&room.number, &room.name, &room.desc, owner, now)
         });
-        Model { rooms: rooms.collect(), settings, peers: Vec::new() }
+        let rooms: Vec<Room> = configured.collect();
+        Model {
+            standing: (0..rooms.len()).collect(),
+            rooms,
+            seats_max: (connections * settings.rooms_per_connection) as usize,
+            settings,
+            peers: Vec::new(),
+            here: Vec::new(),
+            given: HashMap::new(),
+            counts: Counts::default(),
+        }
     }
 
     pub fn add_peer(&mut self) {
-        let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
-        self.peers.push(Peer {
-            stage: Stage::Head,
-            id: String::new(),
-            seats: Vec::new(),
-            last_seen_ms: 0,
-            join_by_ms: None,
-            bad_in_a_row: 0,
-            refused_ms: Vec::new(),
-            frames: Bucket { ..full },
-            bytes: full,
-            over_rate: false,
-            late_ping: None,
-            expected: VecDeque::new(),
-            pongs: VecDeque::new(),
-            owed: 0,
-            ends: Vec::new(),
-        });
+        self.here.push(self.peers.len());
+        self.peers.push(Peer::new());
+    }
+
+    /// Nobody wants to know of this connection any more.
+    pub fn forget_peer(&mut self, who: usize) {
+        self.here.retain(|here| *here != who);
+        self.peers[who] = Peer { stage: Stage::Over, ..Peer::new() };
     }
 
     // ---- What is there --------------------------------------------------------------------------
 
     /// The room of this number that there is now.
     pub fn room(&self, number: &str) -> Option<usize> {
-        self.rooms.iter().rposition(|room| !room.is_over && room.number == number)
+        self.standing.iter().copied().find(|room| self.rooms[*room].number == number)
     }
 
     pub fn rooms_now(&self) -> impl Iterator<Item = &Room> {
-        self.rooms.iter().filter(|room| !room.is_over)
+        self.standing.iter().map(|room| &self.rooms[*room])
     }
 
     pub fn is_open(&self, peer: usize) -> bool {
         self.peers[peer].stage == Stage::Open
     }
 
-    /// Whether two rooms have been empty for equally long.
+    /// Whether seats may soon have to make way.
+    pub fn is_crowded(&self) -> bool {
+        self.seats() + 8 > self.seats_max
+    }
+
+    /// Whether two rooms may have been empty for equally long, or two seats lingered.
     pub fn has_ties(&self) -> bool {
         let empty = self.rooms_now().filter(|room| room.seats.is_empty() && !room.configured);
         let mut since: Vec<u64> = empty.map(|room| room.empty_since_ms).collect();
         since.sort_unstable();
-        since.windows(2).any(|two| two[0] == two[1])
+        since.windows(2).any(|two| two[0] == two[1]) || self.is_crowded()
+    }
+
+    /// All seats that there are, lingering ones too.
+    fn seats(&self) -> usize {
+        self.rooms_now().map(|room| room.seats.len()).sum()
     }
 
     /// Every moment at which something is due.
-    pub fn dues(&self) -> Vec<u64> {
-        let mut dues = Vec::new();
-        for peer in self.peers.iter().filter(|peer| peer.stage == Stage::Open) {
-            dues.push(peer.last_seen_ms + self.silence_ms());
-            dues.extend(peer.join_by_ms);
-        }
-        for room in self.rooms_now().filter(|room| room.seats.is_empty()) {
-            if !room.configured || !room.frames.is_empty() {
-                dues.push(room.empty_since_ms + self.empty_ms());
+    pub fn dues(&self, dues: &mut Vec<u64>) {
+        for who in &self.here {
+            let peer = &self.peers[*who];
+            if peer.stage == Stage::Open {
+                dues.push(peer.last_seen_ms + self.silence_ms());
+                dues.extend(peer.join_by_ms);
+                dues.extend(peer.alive_by_ms);
             }
         }
-        dues
+        for room in self.rooms_now() {
+            if room.seats.is_empty() && (!room.configured || !room.frames.is_empty()) {
+                dues.push(room.empty_since_ms + self.empty_ms());
+            }
+            dues.extend(room.seats.iter().filter_map(|seat| Some(seat.linger.as_ref()?.until_ms)));
+        }
+    }
+
+    /// When somebody may be asked again whether they are alive.
+    pub fn asks_again(&self, dues: &mut Vec<u64>) {
+        dues.extend(self.here.iter().filter_map(|who| Some(self.peers[*who].pinged_ms? + self.probe_ms())));
     }
 
     /// Whether this connection is closed for its silence, or for having no seat, unless it says something.
     pub fn is_due(&self, peer: usize, now: Now) -> bool {
         let peer = &self.peers[peer];
-        let silent = now.monotonic_ms >= peer.last_seen_ms + self.silence_ms();
-        peer.stage == Stage::Open && (silent || peer.join_by_ms.is_some_and(|by_ms| now.monotonic_ms >= by_ms))
+        let due = [Some(peer.last_seen_ms + self.silence_ms()), peer.join_by_ms, peer.alive_by_ms];
+        peer.stage == Stage::Open && due.into_iter().flatten().any(|by_ms| now.monotonic_ms >= by_ms)
+    }
+
+    /// Whether a token opens, or once opened, a seat under this id in this room.
+    pub fn is_good(&self, token: &str, number: &str, id: &str) -> bool {
+        self.given.get(token).is_some_and(|given| Some(given.room) == self.room(number) && *given.id == *id)
     }
 
     fn silence_ms(&self) -> u64 {
         u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
     }
 
+    fn probe_ms(&self) -> u64 {
+        u64::from(self.settings.probe_s) * 1000
+    }
+
     fn empty_ms(&self) -> u64 {
         u64::from(self.settings.empty_for_s) * 1000
     }
 
+    /// Whether it was asked for a sign of life just now.
+    pub fn was_asked(&self, who: usize, now: Now) -> bool {
+        self.peers[who].pinged_ms == Some(now.monotonic_ms)
+    }
+
     // ---- What comes -----------------------------------------------------------------------------
 
-    /// A whole frame came. `seen` tells a room that the hub was seen to end from one that it keeps, by a lower number: of two that have been empty
-    /// for equally long, either may have to make place.
-    pub fn received(&mut self, now: Now, who: usize, said: &Said, bytes: usize, seen: &dyn Fn(&str) -> usize) {
+    /// Something arrived from this connection, or something that waited for it went through.
+    pub fn is_alive(&mut self, who: usize) {
+        self.peers[who].alive_by_ms = None;
+    }
+
+    /// A whole frame came.
+    pub fn received(&mut self, now: Now, who: usize, said: &Said, bytes: usize, look: &dyn Look) {
         let settings = &self.settings;
         let peer = &mut self.peers[who];
         if let (Said::Head, Stage::Head) = (said, peer.stage) {
@@ -276,7 +317,7 @@ impl Model {
         }
         if let Said::Fault(code) = said {
             // Of what breaks the protocol nothing counts any more.
-            peer.ends.push(End { reason: "closed", close: Some(Some(*code)) });
+            peer.ends("closed", *code);
             return;
         }
         peer.last_seen_ms = now.monotonic_ms;
@@ -300,7 +341,7 @@ impl Model {
             }
             Said::Text(request) => {
                 let within = !std::mem::take(&mut peer.over_rate) && within;
-                self.message(now, who, request, within, seen);
+                self.message(now, who, request, within, look);
             }
         }
     }
@@ -316,139 +357,317 @@ impl Model {
         }
     }
 
-    fn message(&mut self, now: Now, who: usize, request: &Request, within: bool, seen: &dyn Fn(&str) -> usize) {
-        let reference = request.reference.clone();
+    fn message(&mut self, now: Now, who: usize, request: &Request, within: bool, look: &dyn Look) {
+        let reference = request.reference.as_deref();
         let now_ms = now.monotonic_ms;
         let peer = &mut self.peers[who];
+        if within && !matches!(request.ask, Ask::Bad(_)) {
+            peer.bad_in_a_row = 0;
+        }
         let refused = match &request.ask {
             Ask::Bad(code) => {
                 peer.bad_in_a_row += 1;
                 if peer.bad_in_a_row == 16 || !within && peer.is_refused(now_ms) {
-                    peer.ends.push(End { reason: "closed", close: Some(Some(1008)) });
+                    peer.ends("closed", 1008);
                 }
                 Err(*code)
             }
-            Ask::Heartbeat => {
-                if within {
-                    peer.bad_in_a_row = 0;
-                }
-                Ok(())
-            }
+            Ask::Heartbeat => Ok(()),
             _ if !within => {
                 if peer.is_refused(now_ms) {
-                    peer.ends.push(End { reason: "closed", close: Some(Some(1008)) });
+                    peer.ends("closed", 1008);
                 }
                 Err("rate_limited")
             }
-            Ask::Join { room, member } => {
-                peer.bad_in_a_row = 0;
-                self.join(now, who, room, member, reference.clone(), seen)
-            }
-            Ask::Leave { room } => {
-                peer.bad_in_a_row = 0;
-                self.leave(now, who, room, reference.clone())
-            }
+            Ask::Join { room, member, resume } => self.join(now, who, room, member, resume, reference, look),
+            Ask::Leave { room } => self.leave(now, who, room, reference),
             Ask::Say { room, data_type, from, content } => {
-                peer.bad_in_a_row = 0;
-                if from.as_ref().is_some_and(|from| !peer.id.is_empty() && *from != peer.id) {
+                if from.as_ref().is_some_and(|from| !peer.id.is_empty() && **from != *peer.id) {
                     Err("identity")
                 } else {
-                    self.say(now, who, room, *data_type, content, reference.clone())
+                    self.say(now, who, room, *data_type, content, reference)
                 }
             }
+            Ask::Receipt { room, seqs, in_array } => self.receipt(who, room, seqs, *in_array),
+            Ask::Pull { room } => self.pull(who, room, reference),
         };
         if let Err(code) = refused {
-            self.own(who, Reply::Failure(code, reference), 512);
+            self.own(who, Reply::Failure(text::failure(code, reference)), 512);
         }
     }
 
+    #[allow(clippy::too_many_arguments)] // what a join is made of
     fn join(
         &mut self,
         now: Now,
         who: usize,
         number: &str,
         member: &Member,
-        reference: Option<String>,
-        seen: &dyn Fn(&str) -> usize,
+        resume: &Resume,
+        reference: Option<&str>,
+        look: &dyn Look,
     ) -> Result<(), &'static str> {
         let found = self.room(number);
         let peer = &mut self.peers[who];
         if let Some(join_by_ms) = &mut peer.join_by_ms {
             *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
         }
-        if !peer.id.is_empty() && peer.id != member.id {
+        if !peer.id.is_empty() && *peer.id != *member.id {
             return Err("identity");
         }
         if found.is_none() && !self.settings.auto_create {
             return Err("no_such_room");
         }
-        if found.is_some_and(|room| self.rooms[room].seats.iter().any(|seat| seat.id == member.id)) {
-            self.own(who, Reply::Duplicate, 256);
-            return Ok(());
+        let is_full = peer.seats.len() == self.settings.rooms_per_connection as usize;
+        let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
+        let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
+        let opens = given.map(|given| given.joined_seq);
+        if let Some(room) = found {
+            // The rest of what was shown to be seen, where all of it can be had.
+            let rest = resume.last_seq.and_then(|last_seq| u64::try_from(last_seq).ok()).filter(|last_seq| {
+                let room = &self.rooms[room];
+                opens.is_some_and(|joined_seq| joined_seq <= *last_seq)
+                    && *last_seq <= room.seq
+                    && last_seq + 1 >= room.held_from
+            });
+            let seats = &self.rooms[room].seats;
+            let own = seats.iter().position(|seat| Some(seat.joined_seq) == opens);
+            let place = own.or_else(|| seats.iter().position(|seat| *seat.id == *member.id));
+            if let Some(place) = place {
+                match seats[place].holder {
+                    Some(holder) if holder == who => {}
+                    Some(_) if own.is_some() && is_full => return Err("too_many_rooms"),
+                    Some(holder) if own.is_some() => {
+                        let old = &mut self.peers[holder];
+                        if old.ends.is_empty() {
+                            old.ends("lost", 4001);
+                        }
+                        old.seats.retain(|seat| *seat != room);
+                        self.take_over(now, who, room, place, rest, resume, reference);
+                        return Ok(());
+                    }
+                    Some(holder) => self.knock(now, holder),
+                    None if seats[place].guarded && own.is_none() => {}
+                    None if is_full => return Err("too_many_rooms"),
+                    None => {
+                        self.take_over(now, who, room, place, rest, resume, reference);
+                        return Ok(());
+                    }
+                }
+                self.own_exactly(who, text::DUPLICATE.to_owned());
+                return Ok(());
+            }
+            if !is_full && self.rooms[room].seats.len() < self.settings.members_per_room as usize {
+                self.sit(now, who, room, member, rest, resume, reference, look);
+                return Ok(());
+            }
         }
-        if peer.seats.len() == self.settings.rooms_per_connection as usize {
+        if is_full {
             return Err("too_many_rooms");
         }
-        if found.is_some_and(|room| self.rooms[room].seats.len() == self.settings.members_per_room as usize) {
+        if found.is_some() {
             return Err("room_full");
         }
-        let room = match found {
-            Some(room) => room,
-            None => self.make_room(now, number, seen).ok_or("hub_full")?,
-        };
-        let made = &mut self.rooms[room];
-        let json = member.json();
-        if made.seats.is_empty() && !made.owner_configured {
-            made.owner = json.clone();
-        }
-        let mut data = made.json();
-        data["newJoinMember"] = json.clone();
-        self.broadcast(room, "Join", 1, data.clone(), json!({"time": now.wall_ms}), None);
-        let made = &mut self.rooms[room];
-        made.seats.push(Seat { peer: who, id: member.id.clone(), member: json, text: None });
-        data["members"] = made.seats.iter().map(|seat| seat.member.clone()).collect();
-        let seq = made.seq;
-        let mut extend = json!({"seq": seq, "time": now.wall_ms});
-        if let Some(reference) = reference {
-            extend["ref"] = json!(reference);
-        }
-        let reply = body("Join", 1, data, extend);
-        let bytes = reply.to_string().len() + SLACK_BYTES;
-        self.own(who, Reply::Join(reply), bytes);
-        let peer = &mut self.peers[who];
-        peer.id.clone_from(&member.id);
-        peer.join_by_ms = None;
-        peer.seats.push(room);
+        let room = self.make_room(now, number, look).ok_or("hub_full")?;
+        self.sit(now, who, room, member, None, resume, reference, look);
         Ok(())
     }
 
-    fn make_room(&mut self, now: Now, number: &str, seen: &dyn Fn(&str) -> usize) -> Option<usize> {
-        if self.rooms_now().count() == self.settings.rooms as usize {
-            let empty = |room: &&mut Room| !room.is_over && !room.configured && room.seats.is_empty();
-            let longest = self.rooms.iter_mut().filter(empty).map(|room| room.empty_since_ms).min()?;
-            let equal = self.rooms.iter_mut().filter(empty).filter(|room| room.empty_since_ms == longest);
-            equal.min_by_key(|room| seen(&room.number))?.is_over = true;
+    /// A new seat.
+    #[allow(clippy::too_many_arguments)] // what a join is made of
+    fn sit(
+        &mut self,
+        now: Now,
+        who: usize,
+        room: usize,
+        member: &Member,
+        rest: Option<u64>,
+        resume: &Resume,
+        reference: Option<&str>,
+        look: &dyn Look,
+    ) {
+        if self.seats() == self.seats_max {
+            self.end_longest_linger(now, look);
         }
+        let text: Rc<str> = text::member(member).into();
+        let made = &mut self.rooms[room];
+        let guarded = made.seats.is_empty() && !made.owner_configured;
+        if guarded {
+            made.set_owner(text.to_string());
+        }
+        let data = format!(r#"{},"newJoinMember":{text}"#, made.fields);
+        self.broadcast(now, room, "Join", 1, &data, None, News::Joined(text.clone()), None);
+        let made = &mut self.rooms[room];
+        made.seats.push(Seat {
+            joined_seq: made.seq,
+            id: member.id.as_str().into(),
+            member: text,
+            holder: None,
+            linger: None,
+            token: Rc::default(),
+            guarded,
+        });
+        let place = made.seats.len() - 1;
+        self.welcome(now, who, room, place, rest, resume, reference);
+    }
+
+    /// A seat that there is already.
+    #[allow(clippy::too_many_arguments)] // what a join is made of
+    fn take_over(
+        &mut self,
+        now: Now,
+        who: usize,
+        room: usize,
+        place: usize,
+        rest: Option<u64>,
+        resume: &Resume,
+        reference: Option<&str>,
+    ) {
+        self.counts.takeovers += 1;
+        self.rooms[room].seats[place].linger = None;
+        self.welcome(now, who, room, place, rest, resume, reference);
+    }
+
+    /// Gives a seat to a connection, and tells it so.
+    #[allow(clippy::too_many_arguments)] // what a join is made of
+    fn welcome(
+        &mut self,
+        now: Now,
+        who: usize,
+        room: usize,
+        place: usize,
+        rest: Option<u64>,
+        resume: &Resume,
+        reference: Option<&str>,
+    ) {
+        let here = &mut self.rooms[room];
+        here.seats[place].holder = Some(who);
+        let seat = &here.seats[place];
+        let seq = rest.unwrap_or(here.seq);
+        let is_gap = resume.last_seq.is_some() && rest.is_none();
+        self.counts.replays += usize::from(rest.is_some());
+        self.counts.gaps += usize::from(is_gap);
+        let members = if rest.is_some() { String::new() } else { here.members_field() };
+        let data = format!(r#"{}{members},"newJoinMember":{}"#, here.fields, seat.member);
+        let joined = Joined {
+            room,
+            joined_seq: seat.joined_seq,
+            id: seat.id.clone(),
+            welcome: Welcome {
+                number: here.number.clone(),
+                seq,
+                members: rest.is_none().then(|| here.members()),
+                knew: resume.view.clone(),
+            },
+            before: format!(
+                r#"{},"extendFields":{{{},"resumeToken":""#,
+                text::success("Join", 3, 1, &data),
+                text::stamp(seq, now.wall_ms, reference)
+            ),
+            after: format!(r#""{}}}}}}}"#, if is_gap { r#","gap":true"# } else { "" }),
+            token: seat.token.clone(),
+        };
+        let peer = &mut self.peers[who];
+        peer.id = seat.id.clone();
+        peer.join_by_ms = None;
+        peer.seats.push(room);
+        let bytes = joined.before.len() + joined.after.len() + SLACK_BYTES;
+        peer.owe(Item::Own(Reply::Welcome(Rc::new(joined)), bytes));
+        if let Some(last_seq) = rest {
+            for frame in here.frames.iter().filter(|frame| frame.seq > last_seq) {
+                peer.owe(Item::Room(frame.clone()));
+            }
+        }
+    }
+
+    /// Somebody wants the seat of this connection, and cannot show that it is theirs.
+    fn knock(&mut self, now: Now, holder: usize) {
+        let (probe_ms, silence_ms) = (self.probe_ms(), self.silence_ms());
+        let peer = &mut self.peers[holder];
+        // Whoever has been silent for too long is closed before it could answer.
+        let is_silent = now.monotonic_ms >= peer.last_seen_ms + silence_ms;
+        let was_asked = peer.pinged_ms.is_some_and(|at_ms| now.monotonic_ms < at_ms + probe_ms);
+        if peer.stage != Stage::Open || !peer.ends.is_empty() {
+            // It is about to go, and may be asked or not.
+            peer.pings_perhaps += 1;
+        } else if !was_asked && peer.alive_by_ms.is_none() && !is_silent {
+            peer.pinged_ms = Some(now.monotonic_ms);
+            peer.alive_by_ms = Some(now.monotonic_ms + probe_ms);
+            peer.pings += 1;
+            peer.owed += 2;
+            self.counts.probes += 1;
+        }
+    }
+
+    fn make_room(&mut self, now: Now, number: &str, look: &dyn Look) -> Option<usize> {
+        if self.standing.len() == self.settings.rooms as usize {
+            let empty = |room: &&usize| !self.rooms[**room].configured && self.rooms[**room].seats.is_empty();
+            let since_ms = |room: &usize| self.rooms[*room].empty_since_ms;
+            let longest = self.standing.iter().filter(empty).map(since_ms).min()?;
+            let equal = self.standing.iter().copied().filter(|room| empty(&room) && since_ms(room) == longest);
+            let over = equal.min_by_key(|room| look.rank(&self.rooms[*room].number))?;
+            self.end_room(over);
+        }
+        self.standing.push(self.rooms.len());
         self.rooms.push(Room::made(number, now));
         Some(self.rooms.len() - 1)
     }
 
-    fn seat(&self, who: usize, number: &str) -> Result<usize, &'static str> {
-        let room = self.room(number).filter(|room| self.peers[who].seats.contains(room));
-        room.ok_or("not_joined")
+    fn end_room(&mut self, room: usize) {
+        self.rooms[room].is_over = true;
+        self.rooms[room].forget();
+        self.standing.retain(|standing| *standing != room);
     }
 
-    fn leave(&mut self, now: Now, who: usize, number: &str, reference: Option<String>) -> Result<(), &'static str> {
-        let room = self.seat(who, number)?;
-        let place = self.rooms[room].place(who);
-        let mut data = self.rooms[room].json();
-        data["newLeaveMember"] = self.rooms[room].seats[place].member.clone();
-        let mut extend = json!({"time": now.wall_ms, "reason": "left"});
-        if let Some(reference) = reference {
-            extend["ref"] = json!(reference);
+    /// There are as many seats as there may be: the one that has lingered longest ends early.
+    fn end_longest_linger(&mut self, now: Now, look: &dyn Look) {
+        let lingering = || {
+            let rooms = self.standing.iter().copied();
+            let seats = rooms.flat_map(|room| (0..self.rooms[room].seats.len()).map(move |place| (room, place)));
+            seats.filter_map(|(room, place)| {
+                Some((self.rooms[room].seats[place].linger.as_ref()?.since_ms, room, place))
+            })
+        };
+        let Some(longest) = lingering().map(|(since_ms, ..)| since_ms).min() else { return };
+        let equal = lingering().filter(|(since_ms, ..)| *since_ms == longest);
+        let sits =
+            |room: usize, place: usize| look.sits(&self.rooms[room].number, &self.rooms[room].seats[place].member);
+        let Some((_, room, place)) = equal.min_by_key(|(_, room, place)| sits(*room, *place)) else { return };
+        self.counts.evicted += 1;
+        let leave = self.end_linger(now, room, place);
+        self.publish_leaves(room, vec![leave], &[]);
+    }
+
+    fn end_linger(&mut self, now: Now, room: usize, place: usize) -> Leave {
+        let room = &mut self.rooms[room];
+        let reasons = room.seats[place].linger.take().map_or(Vec::new(), |linger| linger.reasons);
+        let leave = room.leave(place, now, reasons);
+        room.seats.remove(place);
+        if room.seats.is_empty() {
+            room.empty_since_ms = now.monotonic_ms;
         }
-        self.broadcast(room, "Leave", 2, data, extend, None);
-        self.stand_up(now, who, room);
+        leave
+    }
+
+    fn seat(&self, who: usize, number: &str) -> Result<(usize, usize), &'static str> {
+        let room = self.room(number).filter(|room| self.peers[who].seats.contains(room)).ok_or("not_joined")?;
+        Ok((room, self.rooms[room].place_of(who)))
+    }
+
+    fn leave(&mut self, now: Now, who: usize, number: &str, reference: Option<&str>) -> Result<(), &'static str> {
+        let (room, place) = self.seat(who, number)?;
+        let here = &self.rooms[room];
+        let member = here.seats[place].member.clone();
+        let data = format!(r#"{},"newLeaveMember":{member}"#, here.fields);
+        let extend = format!(r#"{},"reason":"left""#, text::stamp(here.seq + 1, now.wall_ms, reference));
+        let text = text::extended("Leave", 3, 2, &data, &extend);
+        self.publish(room, text, News::Left(member), None);
+        self.peers[who].seats.retain(|seat| *seat != room);
+        let here = &mut self.rooms[room];
+        here.seats.remove(place);
+        if here.seats.is_empty() {
+            here.empty_since_ms = now.monotonic_ms;
+        }
         Ok(())
     }
 
@@ -459,190 +678,223 @@ impl Model {
         number: &str,
         data_type: u16,
         content: &str,
-        reference: Option<String>,
+        reference: Option<&str>,
     ) -> Result<(), &'static str> {
-        let room = self.seat(who, number)?;
-        let place = self.rooms[room].place(who);
-        let from = self.rooms[room].seats[place].member.clone();
-        let data = json!({"from": from, "roomNumber": number, "content": null});
-        let mut extend = json!({"time": now.wall_ms});
-        if let Some(reference) = reference {
-            extend["ref"] = json!(reference);
-        }
-        self.broadcast(room, "Chat", data_type, data, extend, Some(content));
+        let (room, place) = self.seat(who, number)?;
+        let seat = &self.rooms[room].seats[place];
+        let data = format!(r#""from":{},"roomNumber":{},"content":{content}"#, seat.member, text::string(number));
+        let author = Some(seat.id.clone());
+        self.broadcast(now, room, "Chat", data_type, &data, reference, News::Said, author);
         Ok(())
     }
 
-    fn stand_up(&mut self, now: Now, who: usize, room: usize) {
-        self.peers[who].seats.retain(|seat| *seat != room);
-        let room = &mut self.rooms[room];
-        room.seats.retain(|seat| seat.peer != who);
-        if room.seats.is_empty() {
-            room.empty_since_ms = now.monotonic_ms;
+    fn receipt(&mut self, who: usize, number: &str, seqs: &[i64], in_array: bool) -> Result<(), &'static str> {
+        let (room, place) = self.seat(who, number)?;
+        let here = &self.rooms[room];
+        let from = here.seats[place].member.clone();
+        let mut authors: Vec<(Rc<str>, Vec<i64>)> = Vec::new();
+        let mut all_there = true;
+        let once = seqs.iter().enumerate().filter(|(n, seq)| !seqs[..*n].contains(seq)).map(|(_, seq)| seq);
+        for seq in once {
+            let place = (*seq as u64).wrapping_sub(here.seq + 1 - here.frames.len() as u64) as usize;
+            let frame = here.frames.get(place).filter(|frame| *seq > 0 && frame.seq >= here.held_from);
+            match frame.and_then(|frame| frame.author.as_ref()) {
+                None => all_there = false,
+                Some(author) => match authors.iter_mut().find(|(id, _)| id == author) {
+                    Some((_, seqs)) => seqs.push(*seq),
+                    None => authors.push((author.clone(), vec![*seq])),
+                },
+            }
         }
+        for (author, seqs) in authors {
+            let seat = self.rooms[room].seats.iter().find(|seat| seat.id == author);
+            let Some(holder) = seat.and_then(|seat| seat.holder) else { continue };
+            let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
+            let seqs = if in_array { format!("[{}]", seqs.join(",")) } else { seqs.concat() };
+            let data = format!(r#""from":{from},"roomNumber":{},"seq":{seqs}"#, text::string(number));
+            let text = text::success("Receive", 4, 3, &data) + "}}";
+            self.counts.receipts += 1;
+            let bytes = text::frame_bytes(text.len());
+            match self.peers[holder].ends.is_empty() {
+                true => self.own(holder, Reply::Exact(text), bytes),
+                false => self.own(holder, Reply::Perhaps(text), bytes),
+            }
+        }
+        if all_there { Ok(()) } else { Err("no_such_message") }
+    }
+
+    fn pull(&mut self, who: usize, number: &str, reference: Option<&str>) -> Result<(), &'static str> {
+        let (room, _) = self.seat(who, number)?;
+        let here = &self.rooms[room];
+        let data = format!("{}{}", here.fields, here.members_field());
+        let extend = format!(r#""seq":{}{}"#, here.seq, text::reference_field(reference));
+        self.own_exactly(who, text::extended("Pull", 5, 1, &data, &extend));
+        Ok(())
     }
 
     fn own(&mut self, who: usize, reply: Reply, bytes: usize) {
-        self.peers[who].owed += bytes;
-        self.peers[who].expected.push_back(Item::Own(reply, bytes));
+        self.peers[who].owe(Item::Own(reply, bytes));
     }
 
+    fn own_exactly(&mut self, who: usize, text: String) {
+        let bytes = text::frame_bytes(text.len());
+        self.own(who, Reply::Exact(text), bytes);
+    }
+
+    #[allow(clippy::too_many_arguments)] // what a frame is made of
     fn broadcast(
         &mut self,
+        now: Now,
         room: usize,
         what: &str,
         data_type: u16,
-        data: Value,
-        mut extend: Value,
-        content: Option<&str>,
+        data: &str,
+        reference: Option<&str>,
+        news: News,
+        author: Option<Rc<str>>,
     ) {
-        let seq = self.rooms[room].seq + 1;
-        extend["seq"] = json!(seq);
-        let json = body(what, data_type, data, extend);
-        let payload = json.to_string().len() + content.map_or(0, |content| content.len() - "null".len());
-        self.publish(room, payload, Says::This(json, content.map(str::to_owned)));
+        let stamp = text::stamp(self.rooms[room].seq + 1, now.wall_ms, reference);
+        self.publish(room, text::extended(what, 3, data_type, data, &stamp), news, author);
     }
 
-    fn publish(&mut self, room: usize, payload: usize, says: Says) {
-        let seq = self.rooms[room].seq + 1;
-        let header = if payload < 126 { 2 } else { 4 + 6 * usize::from(payload > 0xFFFF) };
-        let frame = Rc::new(Frame { room, seq, bytes: header + payload, says, seen: RefCell::new(None) });
-        for seat in &self.rooms[room].seats {
-            self.peers[seat.peer].owed += frame.bytes;
-            self.peers[seat.peer].expected.push_back(Item::Room(frame.clone()));
+    fn publish(&mut self, room: usize, text: String, news: News, author: Option<Rc<str>>) {
+        let here = &mut self.rooms[room];
+        let frame = Rc::new(Frame::new(room, here.seq + 1, text, news, author));
+        for holder in here.seats.iter().filter_map(|seat| seat.holder) {
+            self.peers[holder].owe(Item::Room(frame.clone()));
         }
-        let log_bytes = self.settings.room_log_bytes as usize;
-        let room = &mut self.rooms[room];
-        room.seq = seq;
-        room.frames_bytes += frame.bytes;
-        room.frames.push_back(frame);
-        while room.frames.len() > self.settings.history as usize || room.frames_bytes > 2 * log_bytes {
-            room.frames_bytes -= room.frames.pop_front().map_or(0, |frame| frame.bytes);
-        }
+        here.append(frame, self.settings.room_log_bytes as usize);
+    }
+
+    /// Leaves of one moment. Those who are `going` with it may hear of them, or not any more.
+    fn publish_leaves(&mut self, room: usize, leaves: Vec<Leave>, going: &[usize]) {
+        let here = &mut self.rooms[room];
+        let holders = here.seats.iter().filter_map(|seat| seat.holder);
+        let holders: Vec<usize> = holders.chain(going.iter().copied()).collect();
+        let peers = &mut self.peers;
+        here.append_leaves(room, leaves, self.settings.room_log_bytes as usize, &mut |frame| {
+            for holder in &holders {
+                peers[*holder].owe(Item::Room(frame.clone()));
+            }
+        });
     }
 
     // ---- What the time brings -------------------------------------------------------------------
 
     pub fn expire(&mut self, now: Now) {
         let (silence_ms, empty_ms) = (self.silence_ms(), self.empty_ms());
-        let open = self.peers.iter_mut().filter(|peer| peer.stage == Stage::Open && peer.ends.is_empty());
-        for peer in open {
-            if now.monotonic_ms >= peer.last_seen_ms + silence_ms {
-                peer.ends.push(End { reason: "heartbeat", close: Some(Some(4000)) });
-            } else if peer.join_by_ms.is_some_and(|by_ms| now.monotonic_ms >= by_ms) {
-                peer.ends.push(End { reason: "closed", close: Some(Some(1008)) });
+        let is_due = |due_ms: u64| now.monotonic_ms >= due_ms;
+        for who in &self.here {
+            let peer = &mut self.peers[*who];
+            if peer.stage != Stage::Open || !peer.ends.is_empty() {
+                continue;
+            }
+            if is_due(peer.last_seen_ms + silence_ms) {
+                peer.ends("heartbeat", 4000);
+            } else if peer.join_by_ms.is_some_and(is_due) {
+                peer.ends("closed", 1008);
+            }
+            if peer.alive_by_ms.is_some_and(is_due) {
+                peer.ends("lost", 4000);
+                self.counts.lost += 1;
             }
         }
-        for room in &mut self.rooms {
-            if room.seats.is_empty() && now.monotonic_ms >= room.empty_since_ms + empty_ms {
-                room.is_over |= !room.configured;
-                room.frames.clear();
-                room.frames_bytes = 0;
+        for room in self.standing.clone() {
+            let mut leaves = Vec::new();
+            let is_over = |seat: &Seat| seat.linger.as_ref().is_some_and(|linger| is_due(linger.until_ms));
+            while let Some(place) = self.rooms[room].seats.iter().position(is_over) {
+                leaves.push(self.end_linger(now, room, place));
+                self.counts.lingered += 1;
+            }
+            self.publish_leaves(room, leaves, &[]);
+            let here = &mut self.rooms[room];
+            if here.seats.is_empty() && is_due(here.empty_since_ms + empty_ms) {
+                match here.configured {
+                    true => here.forget(),
+                    false => self.end_room(room),
+                }
             }
         }
     }
 
     /// Everyone with a reason to end does. Says who.
-    pub fn finish(&mut self, now: Now) -> Vec<usize> {
-        let gone = |peer: &Peer| peer.stage == Stage::Open && !peer.ends.is_empty();
-        let gone: Vec<usize> = (0..self.peers.len()).filter(|who| gone(&self.peers[*who])).collect();
-        let mut leaves: Vec<(usize, Vec<Leave>, usize)> = Vec::new();
+    pub fn finish(&mut self, now: Now, look: &dyn Look) -> Vec<usize> {
+        let gone = |who: &usize| self.peers[*who].stage == Stage::Open && !self.peers[*who].ends.is_empty();
+        let gone: Vec<usize> = self.here.iter().copied().filter(gone).collect();
+        let mut leaves: Vec<(usize, Vec<Leave>)> = Vec::new();
+        let mut slow = Vec::new();
+        let linger_ms = u64::from(self.settings.linger_s) * 1000;
         for who in &gone {
-            for room in self.peers[*who].seats.clone() {
-                let place = self.rooms[room].place(*who);
-                let mut data = self.rooms[room].json();
-                data["newLeaveMember"] = self.rooms[room].seats[place].member.clone();
-                let frame = body("Leave", 2, data, json!({"time": now.wall_ms, "seq": null, "reason": null}));
-                let reasons: Vec<&str> = self.peers[*who].ends.iter().map(|end| end.reason).collect();
-                let leave = Leave { reasons, frame };
-                let payload = leave.frame.to_string().len() + 10;
-                match leaves.iter_mut().find(|(of, ..)| *of == room) {
-                    Some((_, leaves, bytes)) => {
-                        *bytes = payload.max(*bytes);
-                        leaves.push(leave);
-                    }
-                    None => leaves.push((room, vec![leave], payload)),
+            let peer = &mut self.peers[*who];
+            peer.stage = Stage::Over;
+            peer.alive_by_ms = None;
+            let seats = std::mem::take(&mut peer.seats);
+            let ends = peer.ends.clone();
+            for room in seats {
+                let here = &mut self.rooms[room];
+                let place = here.place_of(*who);
+                slow.extend(ends.iter().any(|end| end.reason == "slow").then_some((room, *who)));
+                let lingers = linger_ms > 0
+                    && ends.iter().any(End::lingers)
+                    && (ends.iter().all(End::lingers) || look.sits(&here.number, &here.seats[place].member));
+                let reasons = ends.iter().filter(|end| linger_ms == 0 || end.lingers() == lingers);
+                let mut reasons: Vec<&'static str> = reasons.map(|end| end.reason).collect();
+                reasons.sort_unstable();
+                reasons.dedup();
+                let seat = &mut here.seats[place];
+                seat.holder = None;
+                if lingers {
+                    let until_ms = now.monotonic_ms + linger_ms;
+                    seat.linger = Some(Linger { since_ms: now.monotonic_ms, until_ms, reasons });
+                    continue;
                 }
-                self.stand_up(now, *who, room);
+                let leave = here.leave(place, now, reasons);
+                here.seats.remove(place);
+                if here.seats.is_empty() {
+                    here.empty_since_ms = now.monotonic_ms;
+                }
+                match leaves.iter_mut().find(|(of, ..)| *of == room) {
+                    Some((_, leaves)) => leaves.push(leave),
+                    None => leaves.push((room, vec![leave])),
+                }
             }
-            self.peers[*who].stage = Stage::Over;
         }
-        for (room, leaves, payload) in leaves {
-            let count = leaves.len();
-            let leaves = Rc::new(RefCell::new(leaves));
-            for _ in 0..count {
-                self.publish(room, payload, Says::LeaveOf(leaves.clone()));
-            }
+        for (room, leaves) in leaves {
+            // Whoever is too slow is found to be with the flush that brings these.
+            let is_going = |(of, _): &&(usize, usize)| *of == room;
+            let going: Vec<usize> = slow.iter().filter(is_going).map(|(_, who)| *who).collect();
+            self.publish_leaves(room, leaves, &going);
         }
         gone
-    }
-
-    /// What a connection is surely owed by its own queue, if it is blocked: its replies, and all that had to go before them. And the largest frame
-    /// of it.
-    pub fn queued(&self, who: usize) -> (usize, usize) {
-        let expected = &self.peers[who].expected;
-        let Some(last) = expected.iter().rposition(|item| matches!(item, Item::Own(..))) else { return (0, 0) };
-        let bytes = expected.iter().take(last + 1).map(|item| match item {
-            Item::Room(frame) => frame.bytes,
-            Item::Own(Reply::Join(_), bytes) => bytes - SLACK_BYTES,
-            Item::Own(..) => 64,
-        });
-        let largest = expected.iter().take(last + 1).map(Item::bytes).max();
-        (bytes.sum(), largest.unwrap_or(0))
     }
 
     /// What the leaves of these take in each room.
     pub fn leave_bytes(&self, leavers: &[usize], room: usize) -> usize {
         let room = &self.rooms[room];
-        let of_these = room.seats.iter().filter(|seat| leavers.contains(&seat.peer));
-        of_these.map(|seat| seat.member.to_string().len() + room.json().to_string().len() + SLACK_BYTES).sum()
+        let leaves = |holder: usize| leavers.contains(&holder);
+        let of_these = room.seats.iter().filter(|seat| seat.linger.is_some() || seat.holder.is_some_and(leaves));
+        of_these.map(|seat| seat.member.len() + room.fields.len() + SLACK_BYTES).sum()
     }
 
     // ---- What it is told ------------------------------------------------------------------------
 
     /// A text frame reached this connection: it must be one of those that may come next, which it then was.
-    pub fn told(&mut self, who: usize, payload: &[u8]) -> Result<(), String> {
-        let mut json: Option<Value> = None;
-        let mut rooms = Vec::new();
-        let mut next = Vec::new();
-        for place in 0..self.peers[who].expected.len() {
-            let is_it = match &self.peers[who].expected[place] {
-                // A reply overtakes nothing, and nothing overtakes a reply.
-                Item::Own(..) if place > 0 => break,
-                Item::Own(reply, _) => {
-                    let json = json.get_or_insert(parse(payload)?);
-                    let is_it = reply.is(json);
-                    if !is_it {
-                        next.push(reply.brief());
-                        break;
-                    }
-                    is_it
+    pub fn told(&mut self, who: usize, payload: &[u8]) -> Result<Told, String> {
+        let peer = &mut self.peers[who];
+        let (told, bytes) = peer.expected.take(payload).map_err(|wrong| format!("connection {who} {wrong}"))?;
+        peer.owed -= bytes;
+        match &told {
+            Told::Room(frame) => self.rooms[frame.room].was_seen(frame),
+            Told::Welcome(joined, token) if joined.token.borrow().is_none() => {
+                let Joined { room, joined_seq, ref id, .. } = **joined;
+                if self.given.insert(token.clone(), Given { room, joined_seq, id: id.clone() }).is_some() {
+                    return Err(format!("connection {who} was told a token that another seat has: {token}"));
                 }
-                // Of each room the next frame only.
-                Item::Room(frame) if rooms.contains(&frame.room) => continue,
-                Item::Room(frame) => {
-                    rooms.push(frame.room);
-                    let is_it = frame.is(payload, &mut json)?;
-                    if !is_it {
-                        next.push(format!("{} of room {}", frame.brief(), self.rooms[frame.room].number));
-                    }
-                    is_it
-                }
-            };
-            if is_it {
-                let peer = &mut self.peers[who];
-                peer.owed -= peer.expected.remove(place).map_or(0, |item| item.bytes());
-                return Ok(());
+                *joined.token.borrow_mut() = Some(token.clone());
             }
+            _ => {}
         }
-        let payload = String::from_utf8_lossy(payload);
-        let shown: String = payload.chars().take(600).collect();
-        let tail: String =
-            payload.chars().skip(shown.chars().count().max(payload.chars().count().saturating_sub(90))).collect();
-        Err(format!(
-            "connection {who} was told\n  {shown} … {tail}\nwhere one of these was due:\n  {}",
-            next.join("\n  ")
-        ))
+        Ok(told)
     }
 
     /// A pong reached this connection.
@@ -657,164 +909,19 @@ impl Model {
             None => Err(format!("connection {who}: a pong for no ping")),
         }
     }
-}
 
-impl Room {
-    fn made(number: &str, now: Now) -> Self {
-        Room {
-            number: number.to_owned(),
-            name: number.to_owned(),
-            desc: String::new(),
-            owner: Value::Null,
-            owner_configured: false,
-            configured: false,
-            created_ms: now.wall_ms,
-            seats: Vec::new(),
-            seq: 0,
-            frames: VecDeque::new(),
-            frames_bytes: 0,
-            empty_since_ms: now.monotonic_ms,
-            is_over: false,
+    /// A ping reached this connection.
+    pub fn pinged(&mut self, who: usize, payload: &[u8]) -> Result<(), String> {
+        let peer = &mut self.peers[who];
+        if peer.pings == 0 && peer.pings_perhaps > 0 && payload.is_empty() {
+            peer.pings_perhaps -= 1;
+            return Ok(());
         }
-    }
-
-    fn place(&self, who: usize) -> usize {
-        self.seats.iter().position(|seat| seat.peer == who).expect("whoever has a seat sits in its room")
-    }
-
-    fn json(&self) -> Value {
-        json!({"number": self.number, "name": self.name, "desc": self.desc, "owner": self.owner,
-            "createTime": self.created_ms})
-    }
-
-    /// The bytes of the newest frames, as many as a log of these bounds holds once all have read them; `None` where that is not certain, since
-    /// leaves of different lengths have not been seen in their order.
-    pub fn held_bytes(&self, settings: &Settings) -> Option<u64> {
-        let mut held = 0;
-        for (n, frame) in self.frames.iter().rev().enumerate() {
-            if matches!(frame.says, Says::LeaveOf(_)) && frame.seen.borrow().is_none() {
-                return None;
-            }
-            let bytes = frame.seen.borrow().as_ref().map_or(frame.bytes, |seen| frame_bytes(seen.len())) as u64;
-            if n == settings.history as usize || held + bytes > u64::from(settings.room_log_bytes) {
-                break;
-            }
-            held += bytes;
+        if peer.pings == 0 || !payload.is_empty() {
+            return Err(format!("connection {who}: a ping of {} bytes, and nobody asked for its seat", payload.len()));
         }
-        Some(held)
+        peer.pings -= 1;
+        peer.owed -= 2;
+        Ok(())
     }
-}
-
-fn frame_bytes(payload: usize) -> usize {
-    payload + if payload < 126 { 2 } else { 4 + 6 * usize::from(payload > 0xFFFF) }
-}
-
-impl Frame {
-    /// Whether `payload` is this frame.
-    fn is(&self, payload: &[u8], json: &mut Option<Value>) -> Result<bool, String> {
-        if let Some(seen) = &*self.seen.borrow() {
-            return Ok(seen == payload);
-        }
-        let json = json.get_or_insert(parse(payload)?);
-        let is_it = match &self.says {
-            Says::This(expected, None) => json == expected,
-            Says::This(expected, Some(content)) => {
-                let mut without = json.clone();
-                let place = without.pointer_mut("/resultBody/textData/data/content");
-                place.is_some_and(|place| {
-                    *place != Value::Null && {
-                        *place = Value::Null;
-                        true
-                    }
-                }) && without == *expected
-                    && String::from_utf8_lossy(payload).contains(&format!("\"content\":{content}"))
-            }
-            Says::LeaveOf(leaves) => {
-                let mut without = json.clone();
-                let seq = without.pointer_mut("/resultBody/extendFields/seq").map(Value::take);
-                let reason = without.pointer_mut("/resultBody/extendFields/reason").map(Value::take);
-                let mut leaves = leaves.borrow_mut();
-                let place = leaves.iter().position(|leave| {
-                    let of_these = leave.reasons.iter().any(|one| reason.as_ref() == Some(&json!(one)));
-                    of_these && without == leave.frame
-                });
-                let place = place.filter(|_| seq == Some(json!(self.seq)));
-                if let Some(place) = place {
-                    leaves.remove(place);
-                }
-                place.is_some()
-            }
-        };
-        if is_it {
-            *self.seen.borrow_mut() = Some(payload.to_vec());
-        }
-        Ok(is_it)
-    }
-
-    fn brief(&self) -> String {
-        let what = match &self.says {
-            Says::This(json, content) => {
-                let content = content.as_ref().map_or(String::new(), |text| text.chars().take(24).collect());
-                format!("{}{content}", json["msg"])
-            }
-            Says::LeaveOf(leaves) => {
-                let who = |leave: &Leave| {
-                    let member = &leave.frame["resultBody"]["textData"]["data"]["newLeaveMember"]["id"];
-                    format!("{member} {:?}", leave.reasons)
-                };
-                format!("leave of one of {:?}", leaves.borrow().iter().map(who).collect::<Vec<_>>())
-            }
-        };
-        format!("frame {} ({what})", self.seq)
-    }
-}
-
-impl Reply {
-    fn is(&self, json: &Value) -> bool {
-        match self {
-            Reply::Join(expected) => {
-                let mut json = json.clone();
-                if let Some(Value::Object(extend)) = json.pointer_mut("/resultBody/extendFields") {
-                    // Its worth shows when it is used.
-                    extend.remove("resumeToken");
-                }
-                json == *expected
-            }
-            Reply::Duplicate => *json == json!({"status": 0, "msg": DUPLICATE, "resultBody": ""}),
-            Reply::Failure(code, reference) => {
-                let mut expected = json!({"status": 0, "msg": null, "resultBody": "", "code": code});
-                if let Some(reference) = reference {
-                    expected["ref"] = json!(reference);
-                }
-                let mut json = json.clone();
-                let said = json.get_mut("msg").map(Value::take);
-                said.is_some_and(|said| said.as_str().is_some_and(|said| !said.is_empty())) && json == expected
-            }
-        }
-    }
-
-    fn brief(&self) -> String {
-        match self {
-            Reply::Join(json) => {
-                let data = &json["resultBody"]["textData"]["data"];
-                let seq = &json["resultBody"]["extendFields"]["seq"];
-                format!(
-                    "the reply to a join of {}, seq {seq}, {} members",
-                    data["number"],
-                    data["members"].as_array().map_or(0, Vec::len)
-                )
-            }
-            Reply::Failure(code, reference) => format!("the failure {code}, ref {reference:?}"),
-            Reply::Duplicate => "the refusal of a duplicate".into(),
-        }
-    }
-}
-
-fn parse(payload: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(payload).map_err(|error| format!("{error}: {}", String::from_utf8_lossy(payload)))
-}
-
-fn body(what: &str, data_type: u16, data: Value, extend: Value) -> Value {
-    json!({"status": 1, "msg": format!("{what} successfully"), "resultBody": {"msgType": 3,
-        "textData": {"dataType": data_type, "data": data}, "extendFields": extend}})
 }

@@ -12,14 +12,17 @@ use classhub::net::Stream;
 /// One connection, as whoever is outside of the hub sees it.
 #[derive(Default)]
 pub struct Wire {
-    /// Sent by the client and not yet read by the hub.
+    /// Sent by the client, and how much of it the hub has read.
     pub to_hub: Vec<u8>,
+    pub read: usize,
     /// The client has ended its side.
     pub ended: bool,
     /// The connection is broken, in both directions.
     pub reset: bool,
     /// What the hub's socket holds at most before the client reads.
     pub capacity: usize,
+    /// How much room there must be before a poll says that there is some.
+    pub wakes_at: usize,
     /// What one write takes at most.
     pub write_max: usize,
     /// Taken from the hub and not yet read by the client.
@@ -28,6 +31,12 @@ pub struct Wire {
     pub taken: Vec<u8>,
     /// A write was refused, and the hub was not told since that there is room.
     pub refused: bool,
+    /// The hub may try a refused write once more without having been told, since it wants to know whether its client lives; and it has.
+    pub may_retry: bool,
+    pub was_retried: bool,
+    /// A write went through after a refusal: whoever reads has made room for it.
+    pub moved_on: bool,
+    pub was_refused: bool,
     /// The hub has ended its side.
     pub shut_down: bool,
     /// The hub has been told of the end or of the break.
@@ -46,7 +55,18 @@ impl Wire {
 
     /// Whether a poll would say that the socket can be written again.
     pub fn is_writable_anew(&self) -> bool {
-        self.refused && (self.room() > 0 || self.reset)
+        self.refused && (self.room() >= self.wakes_at.max(1) || self.reset)
+    }
+
+    /// How many bytes the hub has yet to read.
+    pub fn unread(&self) -> usize {
+        self.to_hub.len() - self.read
+    }
+
+    /// Nothing of what was sent and not yet read arrives any more.
+    pub fn lose_unread(&mut self) {
+        self.to_hub.clear();
+        self.read = 0;
     }
 
     /// Now and then a call is interrupted by a signal, which means nothing.
@@ -76,16 +96,19 @@ impl Read for Socket {
             wire.end_was_seen = true;
             return Err(ErrorKind::ConnectionReset.into());
         }
-        if wire.to_hub.is_empty() {
+        if wire.unread() == 0 {
             if !wire.ended {
                 return Err(ErrorKind::WouldBlock.into());
             }
             wire.end_was_seen = true;
             return Ok(0);
         }
-        let count = buffer.len().min(wire.to_hub.len());
-        buffer[..count].copy_from_slice(&wire.to_hub[..count]);
-        wire.to_hub.drain(..count);
+        let count = buffer.len().min(wire.unread());
+        buffer[..count].copy_from_slice(&wire.to_hub[wire.read..wire.read + count]);
+        wire.read += count;
+        if wire.unread() == 0 {
+            wire.lose_unread();
+        }
         self.journal.borrow_mut().push((self.client, count));
         Ok(count)
     }
@@ -105,15 +128,22 @@ impl Write for Socket {
             return Err(ErrorKind::BrokenPipe.into());
         }
         // A hub that does would do so for ever.
-        assert!(!wire.refused, "a write to a blocked socket before the poll said that it takes more");
+        assert!(!wire.refused || wire.may_retry, "a write to a blocked socket before the poll said that it takes more");
         if wire.interrupted() {
             return Err(ErrorKind::Interrupted.into());
+        }
+        if wire.refused {
+            wire.may_retry = false;
+            wire.was_retried = true;
         }
         let count = bytes.len().min(wire.room()).min(wire.write_max);
         if count == 0 {
             wire.refused = true;
+            wire.was_refused = true;
             return Err(ErrorKind::WouldBlock.into());
         }
+        wire.refused = false;
+        wire.moved_on |= std::mem::take(&mut wire.was_refused);
         wire.taken.extend_from_slice(&bytes[..count]);
         wire.in_flight += count;
         Ok(count)
@@ -146,10 +176,10 @@ impl Drop for Socket {
 }
 
 /// A whole frame of the hub's.
-pub enum Frame {
-    Text(Vec<u8>),
-    Ping,
-    Pong(Vec<u8>),
+pub enum Frame<'a> {
+    Text(&'a [u8]),
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
     Close(Option<u16>),
 }
 
@@ -158,13 +188,34 @@ pub enum Frame {
 pub struct Frames {
     bytes: Vec<u8>,
     at: usize,
+    /// All bytes ever fed.
+    total: u64,
 }
 
 impl Frames {
-    pub fn feed(&mut self, bytes: &[u8]) {
+    /// Takes all of `bytes`.
+    pub fn feed(&mut self, bytes: &mut Vec<u8>) {
+        self.total += bytes.len() as u64;
+        if self.is_between_frames() {
+            // Nothing to keep: the two only change places.
+            self.bytes.clear();
+            self.at = 0;
+            std::mem::swap(&mut self.bytes, bytes);
+            return;
+        }
         self.bytes.drain(..self.at);
         self.at = 0;
-        self.bytes.extend_from_slice(bytes);
+        self.bytes.append(bytes);
+    }
+
+    /// All bytes that were ever fed.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Where in the stream the last frame that was taken out ends.
+    pub fn position(&self) -> u64 {
+        self.total - (self.bytes.len() - self.at) as u64
     }
 
     pub fn is_between_frames(&self) -> bool {
@@ -186,7 +237,7 @@ impl Frames {
     }
 
     /// The next whole frame; `None` where there is none yet.
-    pub fn next(&mut self) -> Result<Option<Frame>, String> {
+    pub fn next(&mut self) -> Result<Option<Frame<'_>>, String> {
         let rest = &self.bytes[self.at..];
         let [first, second, ..] = *rest else { return Ok(None) };
         if second & 0x80 != 0 {
@@ -219,9 +270,9 @@ impl Frames {
         let end = header + payload as usize;
         let Some(payload) = rest.get(header..end) else { return Ok(None) };
         let frame = match first {
-            0x81 => Frame::Text(payload.to_vec()),
-            0x89 => Frame::Ping,
-            0x8A => Frame::Pong(payload.to_vec()),
+            0x81 => Frame::Text(payload),
+            0x89 => Frame::Ping(payload),
+            0x8A => Frame::Pong(payload),
             _ => match payload {
                 [] => Frame::Close(None),
                 [_] => return Err("a close frame with half a code".into()),
