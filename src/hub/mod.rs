@@ -7,6 +7,7 @@ mod join;
 mod log;
 mod outlet;
 mod peer;
+mod requests;
 mod room;
 mod settings;
 mod token;

@@ -1,0 +1,160 @@
+//! What a member's messages mean.
+//!
+//! Owns: which request is which, the patience for those that are none or come too fast, and what leaving, saying, acknowledging and asking come to
+//! (PROTOCOL.md: Leave, Chat, Heartbeat, Receipts and pull). Refuses to know: who gets a seat (`join`), and what becomes of a frame once it is in
+//! its room's log (`hub`).
+
+use super::hub::{Hub, identity, peer_mut};
+use super::join::Asked;
+use super::outlet::Outlet;
+use super::peer::SeatRef;
+use crate::base::{Key, Now};
+use crate::limits;
+use crate::wire::request::{Envelope, Seqs};
+use crate::wire::{CloseReason, Code, Failure, LeaveReason, Request, frame, reply};
+
+impl Hub {
+    /// A message came. `within_rate` is what [`Hub::frame`] said of its last frame.
+    pub fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
+        let Envelope { reference, request } = Envelope::read(text);
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        if within_rate && request.is_ok() {
+            // A heartbeat over the rate is life, and no more.
+            peer.was_bad(false);
+        }
+        let done = match request {
+            Err(failure) => {
+                if peer.was_bad(true) {
+                    outlet.close(who, CloseReason::BadMessages);
+                } else if !within_rate && peer.was_refused(now.monotonic_ms) {
+                    // It is answered for what is wrong with it, and counts for being too much as well.
+                    outlet.close(who, CloseReason::Flood);
+                }
+                Err(failure)
+            }
+            Ok(Request::Heartbeat) => Ok(()),
+            Ok(_) if !within_rate => {
+                if peer.was_refused(now.monotonic_ms) {
+                    outlet.close(who, CloseReason::Flood);
+                }
+                let msg = "太快了,这条消息没有送出 (too fast: this message was not delivered)";
+                Err(Failure::new(Code::RateLimited, msg))
+            }
+            Ok(Request::Join { from, room_number, resume }) => {
+                let asked = Asked { now, who, from: &from, room_number: &room_number, resume: &resume, reference };
+                self.join(&asked, outlet)
+            }
+            Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
+            Ok(Request::Say { data_type, room_number, from_id, content }) => {
+                self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
+            }
+            Ok(Request::Receipt { room_number, seqs }) => self.receipt(who, &room_number, &seqs, outlet),
+            Ok(Request::Pull { room_number }) => self.pull(who, &room_number, reference, outlet),
+        };
+        if let Err(failure) = done {
+            self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
+        }
+    }
+
+    /// PROTOCOL.md, Leave: the leaver gets the leave frame too, and stays connected.
+    fn leave(
+        &mut self,
+        now: Now,
+        who: Key,
+        room_number: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        if let Some(peer) = peer_mut(&mut self.peers, who) {
+            peer.remove_seat(seat);
+        }
+        // Half a frame of another room stands before what is moved to the own queue here.
+        self.keep_rests(who, outlet);
+        self.end_seat(now, seat, Some(LeaveReason::Left), reference, outlet);
+        Ok(())
+    }
+
+    /// PROTOCOL.md, Chat and application data.
+    #[allow(clippy::too_many_arguments)] // the fields of one request
+    fn say(
+        &mut self,
+        now: Now,
+        who: Key,
+        room_number: &str,
+        from_id: Option<&str>,
+        data_type: u16,
+        content: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let own_id = self.peer(who).map_or("", |peer| peer.id.as_str());
+        // Where no id is settled yet, there is none that could be forged, and no room either.
+        if !own_id.is_empty() && from_id.is_some_and(|id| id != own_id) {
+            return Err(identity());
+        }
+        let seat = self.seat_in(who, room_number)?;
+        self.broadcast(seat.room, outlet, |room| room.say(now, seat.joined_seq, data_type, content, reference));
+        Ok(())
+    }
+
+    /// PROTOCOL.md, Receipts: each author who is here is told once, whatever the number of messages. One who lingers is not.
+    fn receipt(&mut self, who: Key, room_number: &str, seqs: &Seqs, outlet: &mut impl Outlet) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        let Some(room) = self.rooms.get(seat.room) else { return Ok(()) };
+        let mut authors = heapless::Vec::<(Key, u64), { limits::RECEIPT_SEQS }>::new();
+        let mut are_held = true;
+        for seq in &seqs.numbers {
+            match room.author(*seq) {
+                None => are_held = false,
+                Some(None) => {}
+                Some(Some(author)) => authors.push((author, *seq)).expect("at most one a number"),
+            }
+        }
+        while let Some((author, _)) = authors.first().copied() {
+            let is_its = |(other, _): &&(Key, u64)| *other == author;
+            let its = authors.iter().filter(is_its).map(|(_, seq)| *seq);
+            let its: heapless::Vec<u64, { limits::RECEIPT_SEQS }> = its.collect();
+            authors.retain(|(other, _)| *other != author);
+            self.settle(author, outlet);
+            let Some(room) = self.rooms.get(seat.room) else { break };
+            outlet.keep(author, |own| {
+                frame::append(own, frame::TEXT, |out| room.received(out, seat.joined_seq, &its, seqs.in_array));
+            });
+        }
+        match are_held {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Code::NoSuchMessage,
+                "textData.data.seq: 房间里没有（或已不再保存）这样的消息 (not a message that the room still holds)",
+            )),
+        }
+    }
+
+    /// PROTOCOL.md, Receipts and pull.
+    fn pull(
+        &mut self,
+        who: Key,
+        room_number: &str,
+        reference: Option<&str>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), Failure> {
+        let seat = self.seat_in(who, room_number)?;
+        self.settle(who, outlet);
+        if let Some(room) = self.rooms.get(seat.room) {
+            outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| room.pulled(out, reference)));
+        }
+        Ok(())
+    }
+
+    /// The connection's seat in the room of this number.
+    fn seat_in(&self, who: Key, room_number: &str) -> Result<SeatRef, Failure> {
+        let seats = self.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
+        let is_it = |seat: &&SeatRef| self.rooms.get(seat.room).is_some_and(|room| room.number() == room_number);
+        seats
+            .iter()
+            .find(is_it)
+            .copied()
+            .ok_or_else(|| Failure::new(Code::NotJoined, "您不在这个房间里 (this connection is not in that room)"))
+    }
+}
