@@ -314,7 +314,7 @@ impl World {
             }
         }
         self.read(burst)?;
-        self.expire();
+        self.expire()?;
         if burst.is_none() {
             self.model.expire(now);
         }
@@ -327,24 +327,32 @@ impl World {
     }
 
     /// The hub does what is due. Whom it is about to give up as dead it may first offer once what they did not take before.
-    fn expire(&mut self) {
+    fn expire(&mut self) -> Result<(), String> {
         let is_due = |by_ms: u64| self.now.monotonic_ms >= by_ms;
-        let due = |who: &usize| self.model.is_open(*who) && self.model.peers[*who].alive_by_ms.is_some_and(is_due);
-        let asked: Vec<usize> = self.live.iter().copied().filter(due).collect();
-        for who in &asked {
-            let mut wire = self.clients[*who].wire.borrow_mut();
+        let mut asked = Vec::new();
+        for who in self.live.iter().copied() {
+            let peer = &self.model.peers[who];
+            if !self.model.is_open(who) || !peer.alive_by_ms.is_some_and(is_due) {
+                continue;
+            }
+            let mut wire = self.clients[who].wire.borrow_mut();
             wire.may_retry = true;
             wire.moved_on = false;
+            let is_sure = peer.ends.is_empty() && !self.clients[who].at_risk && !wire.reset;
+            asked.push((who, is_sure && wire.refused && wire.room() > 0));
         }
         self.exchange.expire(self.now);
-        for who in asked {
+        for (who, would_take) in asked {
             let mut wire = self.clients[who].wire.borrow_mut();
             wire.may_retry = false;
             wire.was_retried = false;
             if std::mem::take(&mut wire.moved_on) {
                 self.model.is_alive(who);
+            } else if would_take {
+                return Err(format!("{who} is given up as dead, and would have taken what it is owed"));
             }
         }
+        Ok(())
     }
 
     fn accept(&mut self) {
