@@ -340,7 +340,7 @@ fn a_class_that_stays_away_leaves_and_misses_nothing() {
         let old = gone.happens_to(client);
         away.push((old, resume(room, &id, &token, seen), id, token, seen));
     }
-    // A lively minute; the leaves come in the middle of it.
+    // The room talks on at once; the leaves come behind that.
     for _ in 0..MESSAGES {
         anna.talks();
     }
@@ -356,8 +356,10 @@ fn a_class_that_stays_away_leaves_and_misses_nothing() {
     let mut all: Vec<&String> = away.iter().map(|(_, _, id, ..)| id).collect();
     all.sort_unstable();
     assert_eq!(left.iter().collect::<Vec<_>>(), all);
-    for _ in 0..MESSAGES {
+    // And goes on talking, for the rest of a minute.
+    while gone_at.elapsed() < Duration::from_secs(60) {
         anna.talks();
+        thread::sleep(Duration::from_millis(200));
     }
 
     let mut back = Vec::new();
