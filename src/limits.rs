@@ -69,6 +69,12 @@ pub const HISTORY: Limit = limit(1024, 1, 65_536);
 pub const ID_BYTES: usize = 64;
 /// Bytes of a `resumeToken`, with room to spare.
 pub const RESUME_TOKEN_BYTES: usize = 64;
+/// Bytes of a passcode: a phrase that a teacher remembers.
+pub const PASSCODE_BYTES: usize = 64;
+/// Seconds that a removed member can be kept out for: a day.
+pub const REMOVED_FOR_S: u32 = 86_400;
+/// Members that one room keeps out at once; one more, and whoever may come back soonest may at once.
+pub const REMOVED: usize = 64;
 /// Messages that one receipt may name: what a lively class says in a second or two.
 pub const RECEIPT_SEQS: usize = 64;
 /// Bytes of a personName, a nickName and a room's name.
@@ -114,6 +120,8 @@ pub const QUIET_MS: u64 = 5_000;
 
 /// Bad messages in a row (`bad_json`, `unknown_type`, `too_long`) before the connection is closed.
 pub const BAD_IN_A_ROW: u8 = 16;
+/// Joins refused for a passcode, over the life of a connection, before it is closed.
+pub const WRONG_PASSCODES: u8 = 5;
 /// Messages refused for their rate within [`REFUSALS_MS`] before the connection is closed.
 pub const REFUSALS: u16 = 100;
 /// The time within which [`REFUSALS`] are counted.
@@ -155,6 +163,9 @@ const _: () = {
 pub const CONNECTION_BYTES: u64 = 6 * 1024;
 /// The largest Member as JSON: every byte of every field a control character, which takes six to write.
 pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;
+
+/// One member that a room keeps out: an id, an address and a time.
+pub const REMOVED_BYTES: u64 = ID_BYTES as u64 + 48;
 
 /// The most memory that the hub can come to hold with a given configuration, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +209,8 @@ impl MemorySum {
         let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2;
         // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
         // may be as large as what lives. It grows by a quarter.
-        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16 + 8 * 1024;
+        let removed = REMOVED as u64 * REMOVED_BYTES;
+        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16 + removed + 8 * 1024;
         MemorySum {
             connections: u64::from(bounds.connections + SPARE_CONNECTIONS) * connection,
             rooms: u64::from(bounds.rooms) * room,

@@ -510,21 +510,9 @@ fn numbers_out_of_range() {
             r#"{{"msgType":{msg_type},"textData":{{"dataType":{number},"data":{{"roomNumber":"E00001","from":{{"id":"mallory"}},"content":"x"}}}},"extendFields":{{"ref":"r"}}}}"#
         )
     };
-    for number in [
-        "0",
-        "4",
-        "5",
-        "6",
-        "99",
-        "65536",
-        "65637",
-        "-1",
-        "-3",
-        "4294967299",
-        "4294967396",
-        "18446744073709551619",
-        &nines,
-    ] {
+    for number in
+        ["0", "6", "99", "65536", "65637", "-1", "-3", "4294967299", "4294967396", "18446744073709551619", &nines]
+    {
         for msg_type in [2, 3] {
             let failure =
                 scene.refuses(&mut mallory, &data_type(msg_type, number), "unknown_type", "textData.dataType");
@@ -533,6 +521,9 @@ fn numbers_out_of_range() {
     }
     // Known, and not there: joining is under 2 alone, talking under 3 alone.
     scene.refuses(&mut mallory, &data_type(3, "1"), "unknown_type", "textData.dataType");
+    for number in ["4", "5"] {
+        scene.refuses(&mut mallory, &data_type(2, number), "unknown_type", "textData.dataType");
+    }
     for number in ["3", "100", "65535"] {
         scene.refuses(&mut mallory, &data_type(2, number), "unknown_type", "textData.dataType");
         mallory.send_text(&data_type(3, number));
@@ -765,19 +756,6 @@ fn nobody_speaks_for_anybody_else() {
     for request in [chat(ROOM, "hi"), said_100(), leave(ROOM), chat("no such room", "hi")] {
         outside.send_json(&with_ref(request, "r"));
         assert_eq!(outside.recv_failure("not_joined")["ref"], "r");
-    }
-    scene.talks_to(&mut mallory);
-}
-
-#[test]
-fn types_of_later_versions_are_refused() {
-    let mut scene = Scene::new();
-    let mut mallory = scene.newcomer("mallory");
-    let rule = json!({"msgType": 3, "textData": {"dataType": 4, "data": {"roomNumber": ROOM, "locked": true}}});
-    let removal =
-        json!({"msgType": 3, "textData": {"dataType": 5, "data": {"roomNumber": ROOM, "id": "anna", "forS": 1}}});
-    for request in [rule, removal] {
-        scene.refuses(&mut mallory, &request.to_string(), "unknown_type", "textData.dataType");
     }
     scene.talks_to(&mut mallory);
 }

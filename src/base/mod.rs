@@ -1,10 +1,12 @@
 //! Small pure tools that know nothing of rooms or sockets.
 
+mod address;
 mod now;
 mod rate;
 mod slots;
 mod wheel;
 
+pub use address::Address;
 pub use now::Now;
 pub use rate::{Rate, Spent};
 pub use slots::{Full, Key, Slots};

@@ -2,14 +2,14 @@
 //!
 //! Owns: the tables of rooms and peers, how seats and rooms end, and which rooms have something to flush. Refuses to know: sockets, clocks, the
 //! bytes of WebSocket beyond whole frames, how anything is logged; what messages mean (`requests`), who gets a seat (`join`), and what time brings
-//! (`deadlines`).
+//! (`deadlines`), and what an owner may (`moderation`).
 
 use super::outlet::Outlet;
 use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
 use super::settings::Settings;
 use super::token::{Secret, Tokens};
-use crate::base::{Key, Now, Rate, Slots, Wheel};
+use crate::base::{Address, Key, Now, Rate, Slots, Wheel};
 use crate::limits;
 use crate::wire::{CloseReason, Code, Failure, LeaveReason, frame};
 
@@ -85,13 +85,13 @@ impl Hub {
 
     // ---- Connections ----------------------------------------------------------------------------
 
-    /// A connection has been upgraded and may speak.
-    pub fn connect(&mut self, now: Now, who: Key) {
+    /// A connection from `address` has been upgraded and may speak.
+    pub fn connect(&mut self, now: Now, who: Key, address: Address) {
         let index = who.index as usize;
         if self.peers.len() <= index {
             self.peers.resize_with(index + 1, || None);
         }
-        self.peers[index] = Some(Peer::new(who, now.monotonic_ms));
+        self.peers[index] = Some(Peer::new(who, address, now.monotonic_ms));
         self.watch(who, now.monotonic_ms);
     }
 
@@ -192,7 +192,8 @@ impl Hub {
         Bounds { log_bytes: u64::from(self.settings.room_log_bytes), history: self.settings.history as usize }
     }
 
-    /// Ends a seat. On an explicit leave, its reader is first given all up to its leave frame; else its reader has ended before.
+    /// Ends a seat. On an explicit leave, and when it is removed, its reader is first given all up to its leave frame; else its reader has ended
+    /// before. What held in the room for as long as its owner sat there ends behind the leave frame.
     pub(super) fn end_seat(
         &mut self,
         now: Now,
@@ -206,10 +207,13 @@ impl Hub {
         }
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.settle(seat.joined_seq, outlet);
-        room.stand_up(seat.joined_seq, now);
+        let rule_ends = room.stand_up(seat.joined_seq, now);
         self.seats -= 1;
         if room.is_empty() {
             self.watch_room(seat.room);
+        }
+        if rule_ends && reason.is_some() {
+            self.broadcast(seat.room, outlet, |room| room.announce_rule(now, None));
         }
     }
 

@@ -6,7 +6,7 @@
 use super::hub::{Hub, identity, peer_mut};
 use super::outlet::Outlet;
 use super::peer::{Probe, SeatRef};
-use super::room::{MemberJson, Welcome};
+use super::room::{IdJson, MemberJson, Room, Welcome};
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen};
@@ -20,6 +20,7 @@ pub(super) struct Asked<'a> {
     pub from: &'a Member<'a>,
     pub room_number: &'a str,
     pub resume: &'a Resume<'a>,
+    pub owner_passcode: Option<&'a str>,
     /// The request's `ref` as JSON text.
     pub reference: Option<&'a str>,
 }
@@ -44,20 +45,25 @@ impl Hub {
         if !peer.id.is_empty() && peer.id != *asked.from.id {
             return Err(identity());
         }
-        let rooms_taken = peer.seats.len();
+        let (rooms_taken, address) = (peer.seats.len(), peer.address);
         let found = self.room_key(asked.room_number);
         if found.is_none() && !self.settings.auto_create {
             return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
         }
-        let shown = found.map_or(Shown::default(), |room| self.shown(room, asked));
-        let member = MemberJson::new(asked.from);
+        let (mut shown, mut right) = (Shown::default(), None);
+        if let Some(room) = found.and_then(|room| self.rooms.get(room)) {
+            self.check_kept_out(room, asked)?;
+            shown = self.shown(room, asked);
+            right = self.right(room, asked, shown.joined_seq)?;
+        }
         if let Some(room) = found
-            && let Some(taken) = self.rooms.get(room).and_then(|room| room.seat_of(&member))
+            && let Some(taken) = self.rooms.get(room).and_then(|room| room.seat_of(&IdJson::new(&asked.from.id)))
         {
             let shows_its_token = shown.joined_seq == Some(taken.joined_seq);
             let is_free = match taken.holder {
                 Some(holder) => shows_its_token && holder != who,
-                None => shows_its_token || !taken.is_makers,
+                // The owner's own is for its token, and for who is the owner in any case.
+                None => shows_its_token || !taken.is_owners || right.is_some(),
             };
             if !is_free {
                 self.reply(who, outlet, reply::duplicate);
@@ -72,8 +78,20 @@ impl Hub {
             if let Some(holder) = taken.holder {
                 self.take_from(holder, seat, outlet);
             }
+            if let Some(right) = right
+                && self.rooms.get_mut(room).is_some_and(|room| room.own(seat.joined_seq, right))
+            {
+                // Nobody sees anything of a seat that is taken over, but whose word counts from now on they have to know.
+                self.broadcast(room, outlet, |room| room.announce_rule(now, None));
+            }
             self.sit(asked, seat, shown, outlet);
             return Ok(());
+        }
+        // Who was in before is not new, and neither is whose room it is.
+        let is_new = shown.joined_seq.is_none() && right.is_none();
+        if is_new && found.and_then(|room| self.rooms.get(room)).is_some_and(|room| room.rule.locked) {
+            let msg = "房间已锁定，暂时不能加入 (the room is locked: nobody new gets in for now)";
+            return Err(Failure::new(Code::Locked, msg));
         }
         self.check_rooms_taken(rooms_taken)?;
         let seats_max = self.settings.members_per_room as usize;
@@ -88,17 +106,17 @@ impl Hub {
                 .ok_or_else(|| Failure::new(Code::HubFull, "房间数已达上限 (no more rooms can be made)"))?,
         };
         self.make_place(now, outlet);
-        self.broadcast(room, outlet, |room| room.announce(now, &member));
-        let Some(joined_seq) = self.rooms.get_mut(room).map(|room| room.make_seat(now, member, seats_max)) else {
-            return Ok(());
-        };
+        let member = MemberJson::new(asked.from);
+        let right = right.or(self.rooms.get(room).and_then(Room::right_of_first));
+        self.broadcast(room, outlet, |room| room.announce(now, &member, right.is_some()));
+        let Some(room_of) = self.rooms.get_mut(room) else { return Ok(()) };
+        let joined_seq = room_of.make_seat(now, member, address, right, seats_max);
         self.seats += 1;
         self.sit(asked, SeatRef { room, joined_seq }, shown, outlet);
         Ok(())
     }
 
-    fn shown(&self, room: Key, asked: &Asked) -> Shown {
-        let Some(room) = self.rooms.get(room) else { return Shown::default() };
+    fn shown(&self, room: &Room, asked: &Asked) -> Shown {
         let token = asked.resume.token.as_deref();
         let joined_seq = token.and_then(|token| self.tokens.joined_seq(token, room.instance, &asked.from.id));
         // A number from before the token's join, or from what is yet to come, is nothing that was seen from there.
@@ -132,8 +150,9 @@ impl Hub {
         let Asked { now, who, from, reference, .. } = *asked;
         // What its other rooms owe it stands before the reply, what this one does behind.
         self.settle(who, outlet);
+        let Some(address) = self.peer(who).map(|peer| peer.address) else { return };
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
-        let replay_after = room.hold(seat.joined_seq, who, shown.seen_seq);
+        let replay_after = room.hold(seat.joined_seq, who, address, shown.seen_seq);
         let seen = match (replay_after, asked.resume.last_seq) {
             (Some(_), _) => Seen::Replayed,
             (None, Some(_)) => Seen::Gap,

@@ -5,15 +5,17 @@ mod deadlines;
 mod hub;
 mod join;
 mod log;
+mod moderation;
 mod outlet;
 mod peer;
 mod requests;
 mod room;
+mod rule;
 mod settings;
 mod token;
 
 pub use self::hub::Hub;
 pub use outlet::Outlet;
 pub use peer::Part;
-pub use settings::{RoomSettings, Settings};
+pub use settings::{Passcode, RoomSettings, Settings};
 pub use token::Secret;

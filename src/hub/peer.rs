@@ -2,7 +2,7 @@
 //!
 //! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
 
-use crate::base::{Key, Rate, Spent};
+use crate::base::{Address, Key, Rate, Spent};
 use crate::limits;
 
 /// A seat, from its connection's side: which room, and by which join.
@@ -34,6 +34,7 @@ pub(super) struct Probe {
 
 pub(super) struct Peer {
     pub key: Key,
+    pub address: Address,
     /// Settled by the first join that succeeds; empty before.
     pub id: heapless::String<{ limits::ID_BYTES }>,
     pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }>,
@@ -50,14 +51,16 @@ pub(super) struct Peer {
     /// A fragment of the message in progress was over the rate.
     over_rate: bool,
     bad_in_a_row: u8,
+    wrong_passcodes: u8,
     /// When messages were refused for their rate, the oldest first. Nearly nobody has any.
     refused_ms: Option<Box<heapless::Deque<u64, { limits::REFUSALS as usize }>>>,
 }
 
 impl Peer {
-    pub fn new(key: Key, now_ms: u64) -> Self {
+    pub fn new(key: Key, address: Address, now_ms: u64) -> Self {
         Peer {
             key,
+            address,
             id: heapless::String::new(),
             seats: heapless::Vec::new(),
             next_seat: 0,
@@ -68,6 +71,7 @@ impl Peer {
             bytes: Spent::default(),
             over_rate: false,
             bad_in_a_row: 0,
+            wrong_passcodes: 0,
             refused_ms: None,
         }
     }
@@ -101,6 +105,12 @@ impl Peer {
         self.bad_in_a_row >= limits::BAD_IN_A_ROW
     }
 
+    /// Notes a join refused for a passcode. Says whether patience is at its end.
+    pub fn was_wrong(&mut self) -> bool {
+        self.wrong_passcodes = self.wrong_passcodes.saturating_add(1);
+        self.wrong_passcodes >= limits::WRONG_PASSCODES
+    }
+
     /// Notes a message refused for its rate. Says whether patience is at its end: [`limits::REFUSALS`] within any [`limits::REFUSALS_MS`].
     pub fn was_refused(&mut self, now_ms: u64) -> bool {
         let refused_ms = self.refused_ms.get_or_insert_default();
@@ -120,7 +130,7 @@ mod tests {
     const NONE: Rate = Rate { per_second: 0, burst: 1 };
 
     fn peer() -> Peer {
-        Peer::new(Key::first_at(0), 0)
+        Peer::new(Key::first_at(0), Address::nth(0), 0)
     }
 
     #[test]

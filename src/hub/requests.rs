@@ -7,10 +7,11 @@
 use super::hub::{Hub, identity, peer_mut};
 use super::join::Asked;
 use super::outlet::Outlet;
-use super::peer::SeatRef;
+use super::peer::{Peer, SeatRef};
+use super::room::Room;
 use crate::base::{Key, Now};
 use crate::limits;
-use crate::wire::request::{Envelope, Seqs};
+use crate::wire::request::{CHAT_TEXT, Envelope, Seqs};
 use crate::wire::{CloseReason, Code, Failure, LeaveReason, Request, frame, reply};
 
 impl Hub {
@@ -40,18 +41,29 @@ impl Hub {
                 let msg = "太快了,这条消息没有送出 (too fast: this message was not delivered)";
                 Err(Failure::new(Code::RateLimited, msg))
             }
-            Ok(Request::Join { from, room_number, resume }) => {
-                let asked = Asked { now, who, from: &from, room_number: &room_number, resume: &resume, reference };
+            Ok(Request::Join { from, room_number, resume, owner_passcode }) => {
+                let owner_passcode = owner_passcode.as_deref();
+                let (from, room_number, resume) = (&from, &*room_number, &resume);
+                let asked = Asked { now, who, from, room_number, resume, owner_passcode, reference };
                 self.join(&asked, outlet)
             }
             Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
             Ok(Request::Say { data_type, room_number, from_id, content }) => {
                 self.say(now, who, &room_number, from_id.as_deref(), data_type, content, reference, outlet)
             }
+            Ok(Request::Rule { room_number, change }) => {
+                self.change_rule(now, who, &room_number, change, reference, outlet)
+            }
+            Ok(Request::Remove { room_number, id, for_s }) => {
+                self.remove(now, who, &room_number, &id, for_s, reference, outlet)
+            }
             Ok(Request::Receipt { room_number, seqs }) => self.receipt(who, &room_number, &seqs, outlet),
             Ok(Request::Pull { room_number }) => self.pull(who, &room_number, reference, outlet),
         };
         if let Err(failure) = done {
+            if failure.code == Code::Passcode && peer_mut(&mut self.peers, who).is_some_and(Peer::was_wrong) {
+                outlet.close(who, CloseReason::Guessing);
+            }
             self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
         }
     }
@@ -94,6 +106,11 @@ impl Hub {
             return Err(identity());
         }
         let seat = self.seat_in(who, room_number)?;
+        let is_silenced = |room: &Room| room.rule.quiet && !room.rule.is_owner(seat.joined_seq);
+        if data_type == CHAT_TEXT && self.rooms.get(seat.room).is_some_and(is_silenced) {
+            let msg = "房间现在保持安静，只有老师可以发言 (the room is quiet: only its owner may talk for now)";
+            return Err(Failure::new(Code::Quiet, msg));
+        }
         self.broadcast(seat.room, outlet, |room| room.say(now, seat.joined_seq, data_type, content, reference));
         Ok(())
     }
@@ -148,7 +165,7 @@ impl Hub {
     }
 
     /// The connection's seat in the room of this number.
-    fn seat_in(&self, who: Key, room_number: &str) -> Result<SeatRef, Failure> {
+    pub(super) fn seat_in(&self, who: Key, room_number: &str) -> Result<SeatRef, Failure> {
         let seats = self.peer(who).map_or(&[][..], |peer| &peer.seats[..]);
         let is_it = |seat: &&SeatRef| self.rooms.get(seat.room).is_some_and(|room| room.number() == room_number);
         seats

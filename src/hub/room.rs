@@ -5,10 +5,12 @@
 
 use super::log::Log;
 use super::outlet::Outlet;
-use super::settings::RoomSettings;
-use crate::base::{Key, Now};
+use super::rule::{Right, Rule};
+use super::settings::{Passcode, RoomSettings};
+use crate::base::{Address, Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen, Stamp};
+use crate::wire::request::Change;
 use crate::wire::{CloseReason, LeaveReason, Member, frame};
 
 /// What JSON adds to the fields of a Member, or to those of a Room: names, quotes and braces.
@@ -20,6 +22,8 @@ struct Seat {
     joined_seq: u64,
     /// A piece of the roster, and the `from` of all that is said from here.
     member: MemberJson,
+    /// Where its holder is, or was last.
+    address: Address,
     holder: Holder,
 }
 
@@ -55,8 +59,8 @@ pub(super) struct Taken {
     pub joined_seq: u64,
     /// The connection that has it; `None` while it lingers.
     pub holder: Option<Key>,
-    /// It is the owner's, who made the room: while it lingers, only its token opens it.
-    pub is_makers: bool,
+    /// It is the owner's: while it lingers, it is not for everyone who comes under its id.
+    pub is_owners: bool,
 }
 
 /// How much a room may hold.
@@ -75,13 +79,15 @@ pub(super) struct Room {
     desc_json: String,
     created_ms: u64,
     configured: bool,
-    /// Whether the owner was named by the operator; else it is whoever joins while nobody is here.
-    owner_configured: bool,
-    /// `"number":…` to `"createTime":…`, made anew when the owner changes.
+    /// Whom the operator named as the owner, by id; else it is whoever joins while nobody is here.
+    pub owner_id: Option<String>,
+    pub owner_passcode: Option<Passcode>,
+    pub rule: Rule,
+    /// `"number":…` to `"createTime":…`, and behind that what holds in the room; made anew when either changes.
     fields: String,
+    /// Where in `fields` the createTime ends.
+    fields_bare: usize,
     seats: Vec<Seat>,
-    /// The seat of whoever made the room, or came to it first when it stood empty; `None` where that has ended, or the operator named an owner.
-    makers_seat: Option<u64>,
     /// No lingering seat ends before this; `None` where none lingers.
     lingers_until_ms: Option<u64>,
     /// The sum of all `member`s, so that a roster is written into a buffer of the right size.
@@ -101,8 +107,9 @@ impl Room {
     pub fn configured(settings: &RoomSettings, instance: u64, now: Now) -> Self {
         let mut room = Room::new(instance, &settings.number, &settings.name, &settings.desc, now);
         room.configured = true;
+        room.owner_passcode.clone_from(&settings.owner_passcode);
         if let Some(owner) = &settings.owner {
-            room.owner_configured = true;
+            room.owner_id = Some(owner.id.to_string());
             room.set_owner(&reply::json(owner));
         }
         room
@@ -123,10 +130,12 @@ impl Room {
             desc_json: reply::json(desc),
             created_ms: now.wall_ms,
             configured: false,
-            owner_configured: false,
+            owner_id: None,
+            owner_passcode: None,
+            rule: Rule::default(),
             fields: String::new(),
+            fields_bare: 0,
             seats: Vec::new(),
-            makers_seat: None,
             lingers_until_ms: None,
             roster_bytes: 0,
             log: Log::default(),
@@ -163,15 +172,14 @@ impl Room {
         self.seats.iter().map(|seat| matches!(seat.holder, Holder::Lingering { .. }))
     }
 
-    /// The seat under this member's id, if there is one.
-    pub fn seat_of(&self, member: &MemberJson) -> Option<Taken> {
-        let seat = self.seat_under(member.id(), member.id_hash)?;
+    /// The seat under this id, if there is one.
+    pub fn seat_of(&self, id: &IdJson) -> Option<Taken> {
+        let seat = self.seat_under(id.as_bytes(), hash(id.as_bytes()))?;
         let holder = match &seat.holder {
             Holder::Reader(Reader { connection, .. }) | Holder::Ending(connection) => Some(*connection),
             Holder::Lingering { .. } => None,
         };
-        let is_makers = self.makers_seat == Some(seat.joined_seq);
-        Some(Taken { joined_seq: seat.joined_seq, holder, is_makers })
+        Some(Taken { joined_seq: seat.joined_seq, holder, is_owners: self.rule.is_owner(seat.joined_seq) })
     }
 
     /// `id` is the beginning of a Member, to the end of its id.
@@ -192,6 +200,16 @@ impl Room {
             r#""number":{},"name":{},"desc":{},"owner":{},"createTime":{}"#,
             self.number_json, self.name_json, self.desc_json, owner_json, self.created_ms
         );
+        self.fields_bare = self.fields.len();
+        self.show_rule();
+    }
+
+    /// Lets the room's fields say what holds in it (PROTOCOL.md, Moderation).
+    fn show_rule(&mut self) {
+        self.fields.truncate(self.fields_bare);
+        for (holds, words) in [(self.rule.locked, r#","locked":true"#), (self.rule.quiet, r#","quiet":true"#)] {
+            self.fields.push_str(if holds { words } else { "" });
+        }
     }
 
     // ---- Frames ---------------------------------------------------------------------------------
@@ -200,11 +218,17 @@ impl Room {
         Stamp { seq: self.log.seq() + 1, time_ms: now.wall_ms, reference }
     }
 
-    /// Tells everyone that a member came, and makes it an owner where the room has none and stands empty. The seat itself is taken
-    /// by [`Room::sit`], so that the joiner is not told.
-    pub fn announce(&mut self, now: Now, member_json: &MemberJson) {
+    /// What makes whoever joins now the owner where it has no better right: that nobody is here, and the operator named nobody.
+    pub fn right_of_first(&self) -> Option<Right> {
+        let is_first = self.is_empty() && self.owner_id.is_none();
+        is_first.then_some(if self.rule.is_nobodys() { Right::Own } else { Right::First })
+    }
+
+    /// Tells everyone that a member came, the room's new owner where it `owns`. Its seat is made by [`Room::make_seat`] afterwards, so that the
+    /// joiner is not told.
+    pub fn announce(&mut self, now: Now, member_json: &MemberJson, owns: bool) {
         let member_json = &*member_json.text;
-        if self.is_empty() && !self.owner_configured {
+        if owns {
             self.set_owner(member_json);
         }
         let stamp = self.stamp(now, None);
@@ -213,24 +237,34 @@ impl Room {
         self.last_append_ms = now.monotonic_ms;
     }
 
-    /// Makes a seat for whoever was just announced, which [`Room::hold`] gives to a connection.
-    pub fn make_seat(&mut self, now: Now, member: MemberJson, seats_max: usize) -> u64 {
+    /// Makes a seat for whoever was just announced, the owner's by this `right`. [`Room::hold`] gives it to a connection.
+    pub fn make_seat(
+        &mut self,
+        now: Now,
+        member: MemberJson,
+        address: Address,
+        right: Option<Right>,
+        seats_max: usize,
+    ) -> u64 {
         let joined_seq = self.log.seq();
         if self.seats.is_empty() {
             // The whole table at once, so that it never moves; what nobody sits on is not touched.
             self.seats.reserve_exact(seats_max);
-            self.makers_seat = (!self.owner_configured).then_some(joined_seq);
+        }
+        if let Some(right) = right {
+            self.rule.own(joined_seq, right);
         }
         self.roster_bytes += member.text.len() + 1;
         let holder = Holder::Lingering { until_ms: now.monotonic_ms, reason: LeaveReason::Lost };
-        self.seats.push(Seat { joined_seq, member, holder });
+        self.seats.push(Seat { joined_seq, member, address, holder });
         joined_seq
     }
 
     /// Gives a seat to a connection, which reads on after the frame `seen_seq`, or what comes from now on. Says which of the two it is: the
     /// frames after that one may have gone.
-    pub fn hold(&mut self, joined_seq: u64, connection: Key, seen_seq: Option<u64>) -> Option<u64> {
+    pub fn hold(&mut self, joined_seq: u64, connection: Key, address: Address, seen_seq: Option<u64>) -> Option<u64> {
         let (end, place) = (self.log.end(), self.place(joined_seq)?);
+        self.seats[place].address = address;
         let replay = seen_seq.and_then(|seq| Some((seq, self.log.after(seq)?)));
         let cursor = replay.map_or(end, |(_, cursor)| cursor);
         self.seats[place].holder = Holder::Reader(Reader { connection, cursor });
@@ -280,22 +314,72 @@ impl Room {
         self.last_append_ms = now.monotonic_ms;
     }
 
-    /// Ends a seat, whose reader has been given what it is owed.
-    pub fn stand_up(&mut self, joined_seq: u64, now: Now) {
-        let Some(place) = self.place(joined_seq) else { return };
+    /// Ends a seat, whose reader has been given what it is owed. Says whether what held in the room has ended with it.
+    pub fn stand_up(&mut self, joined_seq: u64, now: Now) -> bool {
+        let Some(place) = self.place(joined_seq) else { return false };
         let seat = self.seats.remove(place);
         debug_assert!(
             seat.reader().is_none_or(|reader| reader.cursor == self.log.frame_end(reader.cursor)),
             "half a frame lost"
         );
         self.roster_bytes -= seat.member.text.len() + 1;
-        self.makers_seat.take_if(|makers| *makers == joined_seq);
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
             // An empty room needs no table.
             self.seats = Vec::new();
         }
+        let rule_ends = self.rule.seat_ended(joined_seq);
+        if rule_ends {
+            self.show_rule();
+        }
+        rule_ends
     }
+
+    // ---- Moderation -----------------------------------------------------------------------------
+
+    /// Makes the member in this seat the owner. Says whether somebody else was, or nobody.
+    pub fn own(&mut self, joined_seq: u64, right: Right) -> bool {
+        let Some(place) = self.place(joined_seq) else { return false };
+        let is_news = !self.rule.is_owner(joined_seq);
+        self.rule.own(joined_seq, right);
+        if is_news {
+            let owner = self.seats[place].member.text.clone();
+            self.set_owner(&owner);
+        }
+        is_news
+    }
+
+    /// Changes what holds in the room, and tells everyone.
+    pub fn change(&mut self, now: Now, change: Change, reference: Option<&str>) {
+        self.rule.locked = change.locked.unwrap_or(self.rule.locked);
+        self.rule.quiet = change.quiet.unwrap_or(self.rule.quiet);
+        self.show_rule();
+        self.announce_rule(now, reference);
+    }
+
+    /// Tells everyone what holds in the room, and who owns it.
+    pub fn announce_rule(&mut self, now: Now, reference: Option<&str>) {
+        let stamp = self.stamp(now, reference);
+        let bare = &self.fields[..self.fields_bare];
+        let Rule { locked, quiet, .. } = self.rule;
+        let payload_max = bare.len() + reference.map_or(0, str::len) + JSON_FRAME_BYTES;
+        self.log.append(payload_max, |out| reply::ruled(out, bare, locked, quiet, stamp));
+        self.last_append_ms = now.monotonic_ms;
+    }
+
+    /// Tells the owner that this id is not kept out.
+    pub fn lifted(&self, out: &mut Vec<u8>, id: &str, reference: Option<&str>) {
+        reply::lifted(out, &self.number_json, id, reference);
+    }
+
+    /// Where the member in this seat is, unless another member is there too.
+    pub fn own_address(&self, joined_seq: u64) -> Option<Address> {
+        let address = self.seat(joined_seq)?.address;
+        let is_shared = self.seats.iter().any(|seat| seat.joined_seq != joined_seq && seat.address == address);
+        (!is_shared).then_some(address)
+    }
+
+    // ---- Lingering ------------------------------------------------------------------------------
 
     /// Lets a seat wait until `until_ms` (monotonic) for whoever comes back to it; its reader has ended.
     pub fn linger(&mut self, joined_seq: u64, until_ms: u64, reason: LeaveReason) {
@@ -467,7 +551,7 @@ pub(super) struct MemberJson {
 
 impl MemberJson {
     pub fn new(member: &Member) -> Self {
-        let id_end = r#"{"id":"#.len() + reply::json(&member.id).len();
+        let id_end = IdJson::new(&member.id).0.len();
         let text = reply::json(member).into_boxed_str();
         let id_hash = hash(&text.as_bytes()[..id_end]);
         // An id takes six bytes for each of its own at most: far below what a u16 counts.
@@ -477,6 +561,19 @@ impl MemberJson {
     /// The text up to the end of the id: all Members are written the same way, so that these are equal where ids are.
     fn id(&self) -> &[u8] {
         &self.text.as_bytes()[..usize::from(self.id_end)]
+    }
+}
+
+/// How the JSON text of a Member with this id begins.
+pub(super) struct IdJson(String);
+
+impl IdJson {
+    pub fn new(id: &str) -> Self {
+        IdJson(format!(r#"{{"id":{}"#, reply::json(id)))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Owns: the values. Refuses to know: where they come from, and which are legal (`host::config`).
 
+use std::fmt;
+
 use crate::limits;
 use crate::wire::Member;
 
@@ -53,6 +55,18 @@ pub struct RoomSettings {
     pub desc: String,
     /// Whose it is; where nobody is named, the first to join.
     pub owner: Option<Member<'static>>,
+    /// What shows that it is one's own; where nobody is named, whoever shows it owns the room.
+    pub owner_passcode: Option<Passcode>,
+}
+
+/// A word that is known to those who may do something; at most [`limits::PASSCODE_BYTES`], and not empty. It is not shown, whatever is printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passcode(pub String);
+
+impl fmt::Debug for Passcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passcode(…)")
+    }
 }
 
 impl Default for Settings {

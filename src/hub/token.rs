@@ -57,6 +57,12 @@ impl Tokens {
         Some(joined_seq)
     }
 
+    /// Whether two words are the same, in a time that tells nothing of either but the length of the one `shown`.
+    pub fn are_same(&self, shown: &str, kept: &str) -> bool {
+        let mac = |word: &str| self.keyed.clone().chain_update(word);
+        mac(shown).verify(&mac(kept).finalize().into_bytes()).is_ok()
+    }
+
     fn mac(&self, room_instance: u64, joined_seq: u64, id: &str) -> Hmac<Sha256> {
         let mut mac = self.keyed.clone();
         // Two numbers of fixed length, then the id: no two seats read the same.
@@ -89,6 +95,15 @@ mod tests {
             assert_eq!(tokens.joined_seq(&token, 4, "学号七"), None, "another room");
             assert_eq!(tokens.joined_seq(&token, 3, "学号八"), None, "another id");
             assert_eq!(Tokens::new(&[8; 32]).joined_seq(&token, 3, "学号七"), None, "another key");
+        }
+    }
+
+    #[test]
+    fn no_word_is_the_same_as_another() {
+        let tokens = Tokens::new(&[7; 32]);
+        assert!(tokens.are_same("芝麻开门", "芝麻开门"));
+        for shown in ["", "芝麻开", "芝麻开门 ", "芝麻关门"] {
+            assert!(!tokens.are_same(shown, "芝麻开门"), "{shown:?}");
         }
     }
 

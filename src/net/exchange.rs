@@ -182,9 +182,10 @@ impl<S: Stream> Exchange<S> {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
                     Route::Upgrade(response) => {
                         let message_bytes = self.options.message_bytes as usize;
+                        let address = connection.address.into();
                         self.connections.head_is_complete(key);
                         self.connections.queue(key, |conn| conn.upgrade(&response, message_bytes));
-                        self.hub.connect(now, key);
+                        self.hub.connect(now, key, address);
                     }
                 },
             }

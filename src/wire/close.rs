@@ -26,6 +26,8 @@ pub enum CloseReason {
     Flood,
     /// It never took a seat.
     NeverJoined,
+    /// Too many joins refused for a passcode.
+    Guessing,
     /// The hub owes more replies than it may hold, and this connection is owed most.
     Overload,
     /// No sign of life for longer than a heartbeat may take.
@@ -51,6 +53,8 @@ pub enum LeaveReason {
     Heartbeat,
     /// Closed for reading too slowly.
     Slow,
+    /// The owner removed the member.
+    Removed,
 }
 
 impl LeaveReason {
@@ -63,6 +67,7 @@ impl LeaveReason {
             LeaveReason::Lost => "lost",
             LeaveReason::Heartbeat => "heartbeat",
             LeaveReason::Slow => "slow",
+            LeaveReason::Removed => "removed",
         }
     }
 }
@@ -79,7 +84,9 @@ impl CloseReason {
             CloseReason::Unsupported => Some(1003),
             CloseReason::NotUtf8 => Some(1007),
             CloseReason::TooBig => Some(1009),
-            CloseReason::BadMessages | CloseReason::Flood | CloseReason::NeverJoined => Some(1008),
+            CloseReason::BadMessages | CloseReason::Flood | CloseReason::NeverJoined | CloseReason::Guessing => {
+                Some(1008)
+            }
             CloseReason::Overload => Some(1013),
             CloseReason::Heartbeat | CloseReason::ProbeUnanswered => Some(4000),
             CloseReason::TakenOver => Some(4001),
@@ -101,6 +108,7 @@ impl CloseReason {
             CloseReason::BadMessages => "too many bad messages in a row",
             CloseReason::Flood => "too many messages over the rate",
             CloseReason::NeverJoined => "no room joined in time",
+            CloseReason::Guessing => "too many wrong passcodes",
             CloseReason::Overload => "the hub owes too many replies; try again later",
             CloseReason::Heartbeat => "no heartbeat",
             CloseReason::ProbeUnanswered => "somebody else asked for the seat, and nothing was heard from here",
@@ -125,7 +133,8 @@ impl CloseReason {
             | CloseReason::TooBig
             | CloseReason::BadMessages
             | CloseReason::Flood
-            | CloseReason::NeverJoined => Some(LeaveReason::Closed),
+            | CloseReason::NeverJoined
+            | CloseReason::Guessing => Some(LeaveReason::Closed),
             CloseReason::Heartbeat => Some(LeaveReason::Heartbeat),
             CloseReason::TooSlow | CloseReason::Overload => Some(LeaveReason::Slow),
             CloseReason::Stopping => None,
@@ -167,7 +176,8 @@ mod tests {
                 CloseReason::TooBig => CloseReason::BadMessages,
                 CloseReason::BadMessages => CloseReason::Flood,
                 CloseReason::Flood => CloseReason::NeverJoined,
-                CloseReason::NeverJoined => CloseReason::Overload,
+                CloseReason::NeverJoined => CloseReason::Guessing,
+                CloseReason::Guessing => CloseReason::Overload,
                 CloseReason::Overload => CloseReason::Heartbeat,
                 CloseReason::Heartbeat => CloseReason::ProbeUnanswered,
                 CloseReason::ProbeUnanswered => CloseReason::TakenOver,

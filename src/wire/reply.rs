@@ -141,6 +141,33 @@ pub fn left(out: &mut Vec<u8>, room_fields: &str, leaver: &str, reason: LeaveRea
     });
 }
 
+/// What holds in a room from now on, to everyone. `room_fields` are without what else they would say of it.
+pub fn ruled(out: &mut Vec<u8>, room_fields: &str, locked: bool, quiet: bool, stamp: Stamp) {
+    successfully(out, "Rule", 4, stamp, None, |out| {
+        put(out, room_fields);
+        put(out, r#","locked":"#);
+        put(out, if locked { "true" } else { "false" });
+        put(out, r#","quiet":"#);
+        put(out, if quiet { "true" } else { "false" });
+    });
+}
+
+/// That nobody keeps a member out any longer, to the owner alone. `room_number` is JSON text.
+pub fn lifted(out: &mut Vec<u8>, room_number: &str, id: &str, reference: Option<&str>) {
+    begin(out, "Rule", 3, 5);
+    put(out, r#""roomNumber":"#);
+    put(out, room_number);
+    put(out, r#","id":"#);
+    put(out, &json(id));
+    put(out, r#","forS":0}}"#);
+    if let Some(reference) = reference {
+        put(out, r#","extendFields":{"ref":"#);
+        put(out, reference);
+        out.push(b'}');
+    }
+    put(out, "}}");
+}
+
 /// Chat text or application data, to everyone. `from`, `room_number` and `content` are JSON text.
 pub fn said(out: &mut Vec<u8>, data_type: u16, from: &str, room_number: &str, content: &str, stamp: Stamp) {
     successfully(out, "Chat", data_type, stamp, None, |out| {
@@ -304,6 +331,21 @@ mod tests {
             let body = json!({"msgType": 4, "textData": {"dataType": 3, "data": data}});
             assert_eq!(received, json!({"status": 1, "msg": "Receive successfully", "resultBody": body}));
         }
+    }
+
+    #[test]
+    fn what_holds_is_of_the_series_and_a_lifting_is_not() {
+        let ruled = value(|out| ruled(out, r#""number":"E1""#, true, false, STAMP));
+        let data = json!({"number": "E1", "locked": true, "quiet": false});
+        let body = json!({"msgType": 3, "textData": {"dataType": 4, "data": data}, "extendFields": {"seq": 7, "time": u64::MAX, "ref": "a\"b"}});
+        assert_eq!(ruled, json!({"status": 1, "msg": "Rule successfully", "resultBody": body}));
+        let data = json!({"roomNumber": "E1", "id": "a\"\\", "forS": 0});
+        let mut body = json!({"msgType": 3, "textData": {"dataType": 5, "data": data}});
+        let told = value(|out| lifted(out, r#""E1""#, "a\"\\", None));
+        assert_eq!(told, json!({"status": 1, "msg": "Rule successfully", "resultBody": body}));
+        body["extendFields"] = json!({"ref": "r"});
+        let told = value(|out| lifted(out, r#""E1""#, "a\"\\", Some("\"r\"")));
+        assert_eq!(told, json!({"status": 1, "msg": "Rule successfully", "resultBody": body}));
     }
 
     #[test]

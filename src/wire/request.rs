@@ -15,6 +15,9 @@ use super::content;
 use super::member::Member;
 use crate::limits;
 
+/// The dataType of what people say to each other; the rest of what is said is for programs.
+pub const CHAT_TEXT: u16 = 3;
+
 /// A failure's `code`, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -36,6 +39,18 @@ pub enum Code {
     HubFull,
     /// The connection's table is full.
     TooManyRooms,
+    /// A passcode that is missing or wrong.
+    Passcode,
+    /// For the room's owner alone.
+    NotOwner,
+    /// The room is quiet, and the speaker not its owner.
+    Quiet,
+    /// The room is locked, and the joiner new.
+    Locked,
+    /// The owner removed the joiner, and the time is not over.
+    Removed,
+    /// Nobody, or nobody but the owner, sits under this id.
+    NoSuchMember,
     /// A receipt for a message that the room no longer holds.
     NoSuchMessage,
     /// Too many messages or bytes.
@@ -56,6 +71,12 @@ impl Code {
             Code::RoomFull => "room_full",
             Code::HubFull => "hub_full",
             Code::TooManyRooms => "too_many_rooms",
+            Code::Passcode => "passcode",
+            Code::NotOwner => "not_owner",
+            Code::Quiet => "quiet",
+            Code::Locked => "locked",
+            Code::Removed => "removed",
+            Code::NoSuchMember => "no_such_member",
             Code::NoSuchMessage => "no_such_message",
             Code::RateLimited => "rate_limited",
         }
@@ -92,6 +113,8 @@ pub enum Request<'a> {
         room_number: Cow<'a, str>,
         /// What it shows of an earlier seat.
         resume: Resume<'a>,
+        /// `ownerPasscode`: what shows that the room is its own.
+        owner_passcode: Option<Cow<'a, str>>,
     },
     /// dataType 2, under msgType 2 or 3.
     Leave {
@@ -109,6 +132,22 @@ pub enum Request<'a> {
         /// A JSON value, checked, to be relayed byte for byte.
         content: &'a str,
     },
+    /// msgType 3, dataType 4: what holds in the room from now on.
+    Rule {
+        /// The room's number.
+        room_number: Cow<'a, str>,
+        /// What is to change.
+        change: Change,
+    },
+    /// msgType 3, dataType 5: removes a member, or lets it back in.
+    Remove {
+        /// The room's number.
+        room_number: Cow<'a, str>,
+        /// Whom.
+        id: Cow<'a, str>,
+        /// How long it is kept out, in seconds, at most [`limits::REMOVED_FOR_S`]; 0 lets it back in.
+        for_s: u32,
+    },
     /// msgType 4, dataType 3: these messages have been received.
     Receipt {
         /// The room's number.
@@ -121,6 +160,15 @@ pub enum Request<'a> {
         /// The room's number.
         room_number: Cow<'a, str>,
     },
+}
+
+/// What an owner changes in a room (PROTOCOL.md, Moderation); what is `None` stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Nobody new gets in.
+    pub locked: Option<bool>,
+    /// Nobody but the owner may say chat text.
+    pub quiet: Option<bool>,
 }
 
 /// What a join shows of an earlier seat (PROTOCOL.md, Recovery).
@@ -191,6 +239,8 @@ struct ExtendFields<'a> {
     resume_token: Raw<'a>,
     #[serde(borrow)]
     last_seq: Raw<'a>,
+    #[serde(borrow)]
+    owner_passcode: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +254,14 @@ struct Data<'a> {
     content: Raw<'a>,
     #[serde(borrow)]
     seq: Raw<'a>,
+    #[serde(borrow)]
+    locked: Raw<'a>,
+    #[serde(borrow)]
+    quiet: Raw<'a>,
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow, rename = "forS")]
+    for_s: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -246,6 +304,8 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
         (Some(2), Some(1)) => Kind::Join,
         (Some(2 | 3), Some(2)) => Kind::Leave,
         (Some(3), Some(said @ (3 | 100..=65_535))) => Kind::Say(said as u16), // within a u16 by the pattern
+        (Some(3), Some(4)) => Kind::Rule,
+        (Some(3), Some(5)) => Kind::Remove,
         (Some(4), Some(3)) => Kind::Receipt,
         (Some(5), Some(1)) => Kind::Pull,
         _ => return Err(unknown("textData.dataType", text_data.data_type)),
@@ -255,7 +315,9 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
     Ok(match kind {
         Kind::Join => {
             let from = member(required(FROM, data.from, "an object")?)?;
-            Request::Join { from, room_number, resume: resume(&extend_fields)? }
+            let owner_passcode =
+                optional_string("extendFields.ownerPasscode", extend_fields.owner_passcode, limits::PASSCODE_BYTES)?;
+            Request::Join { from, room_number, resume: resume(&extend_fields)?, owner_passcode }
         }
         Kind::Leave => Request::Leave { room_number },
         Kind::Say(data_type) => {
@@ -267,6 +329,15 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
             let from_id = from_id.filter(|id| !id.is_empty());
             Request::Say { data_type, room_number, from_id, content: content_of(data_type, data.content)? }
         }
+        Kind::Rule => {
+            let locked = optional_switch("textData.data.locked", data.locked)?;
+            let quiet = optional_switch("textData.data.quiet", data.quiet)?;
+            Request::Rule { room_number, change: Change { locked, quiet } }
+        }
+        Kind::Remove => {
+            let id = not_empty("textData.data.id", data.id, limits::ID_BYTES)?;
+            Request::Remove { room_number, id, for_s: for_s(data.for_s)? }
+        }
         Kind::Receipt => Request::Receipt { room_number, seqs: seqs(data.seq)? },
         Kind::Pull => Request::Pull { room_number },
     })
@@ -277,6 +348,8 @@ enum Kind {
     Join,
     Leave,
     Say(u16),
+    Rule,
+    Remove,
     Receipt,
     Pull,
 }
@@ -333,13 +406,31 @@ const FROM_ID: &str = "textData.data.from.id";
 
 fn content_of(data_type: u16, raw: Raw<'_>) -> Result<&str, Failure> {
     const FIELD: &str = "textData.data.content";
-    let expected = if data_type == 3 { "a string" } else { "a JSON value other than null" };
+    let expected = if data_type == CHAT_TEXT { "a string" } else { "a JSON value other than null" };
     let text = required(FIELD, raw, expected)?.get();
-    if data_type == 3 && !text.starts_with('"') {
+    if data_type == CHAT_TEXT && !text.starts_with('"') {
         return Err(bad(FIELD, expected));
     }
     content::check(text).map_err(|expected| Failure::new(Code::BadJson, format!("{FIELD}: {expected}")))?;
     Ok(text)
+}
+
+fn for_s(raw: Raw<'_>) -> Result<u32, Failure> {
+    const FIELD: &str = "textData.data.forS";
+    const EXPECTED: &str = "an integer from 0 to 86400, in seconds";
+    const { assert!(limits::REMOVED_FOR_S == 86_400) };
+    let number = integer(FIELD, required(FIELD, raw, EXPECTED)?).map_err(|_| bad(FIELD, EXPECTED))?;
+    let for_s = number.and_then(|number| u32::try_from(number).ok()).filter(|for_s| *for_s <= limits::REMOVED_FOR_S);
+    for_s.ok_or_else(|| bad(FIELD, EXPECTED))
+}
+
+fn optional_switch(field: &str, raw: Raw<'_>) -> Result<Option<bool>, Failure> {
+    match raw.map(RawValue::get) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(bad(field, "true or false")),
+    }
 }
 
 fn bad(field: &str, expected: &str) -> Failure {
@@ -531,8 +622,7 @@ mod tests {
             (2, 3),
             (2, 100),
             (3, 1),
-            (3, 4),
-            (3, 5),
+            (3, 6),
             (3, 99),
             (3, 65_536),
             (3, -3),
@@ -631,6 +721,52 @@ mod tests {
             message["extendFields"] = json!({ field: wrong });
             assert!(Envelope::read(&message.to_string()).request.is_ok());
         }
+    }
+
+    #[test]
+    fn an_owner_says_what_changes_and_no_more() {
+        let change_of = |data: Value| {
+            let mut message = json!({"msgType": 3, "textData": {"dataType": 4, "data": data}});
+            message["textData"]["data"]["roomNumber"] = json!("E1");
+            match Envelope::read(&message.to_string()).request {
+                Ok(Request::Rule { change: Change { locked, quiet }, .. }) => Ok((locked, quiet)),
+                other => Err(other.unwrap_err()),
+            }
+        };
+        assert_eq!(change_of(json!({"locked": true})), Ok((Some(true), None)));
+        assert_eq!(change_of(json!({"quiet": false, "locked": null})), Ok((None, Some(false))));
+        assert_eq!(change_of(json!({})), Ok((None, None)));
+        for wrong in [json!(1), json!("true"), json!([])] {
+            let says = "textData.data.locked: expected true or false";
+            assert_eq!(change_of(json!({"locked": wrong})), Err(Failure::new(Code::BadJson, says)));
+            let says = "textData.data.quiet: expected true or false";
+            assert_eq!(change_of(json!({"quiet": wrong})), Err(Failure::new(Code::BadJson, says)));
+        }
+    }
+
+    #[test]
+    fn somebody_is_removed_by_id_for_a_day_at_most() {
+        let removal_of = |id: Value, for_s: Value| {
+            let data = json!({"roomNumber": "E1", "id": id, "forS": for_s});
+            let message = json!({"msgType": 3, "textData": {"dataType": 5, "data": data}}).to_string();
+            match Envelope::read(&message).request {
+                Ok(Request::Remove { id, for_s, .. }) => Ok((id.into_owned(), for_s)),
+                other => Err(other.unwrap_err()),
+            }
+        };
+        for for_s in [0, 1, 86_400] {
+            assert_eq!(removal_of(json!("a\n"), json!(for_s)), Ok(("a\n".to_owned(), for_s)));
+        }
+        let says = "textData.data.forS: expected an integer from 0 to 86400, in seconds";
+        for wrong in [json!(-1), json!(86_401), json!(u64::MAX), json!(1.0), json!("1"), Value::Null] {
+            assert_eq!(removal_of(json!("a"), wrong), Err(Failure::new(Code::BadJson, says)));
+        }
+        let says = "textData.data.id: expected a string that is not empty";
+        for wrong in [json!(""), Value::Null] {
+            assert_eq!(removal_of(wrong, json!(1)), Err(Failure::new(Code::BadJson, says)));
+        }
+        let says = "textData.data.id: 65 bytes, at most 64 are allowed";
+        assert_eq!(removal_of(json!("x".repeat(65)), json!(1)), Err(Failure::new(Code::TooLong, says)));
     }
 
     #[test]

@@ -82,7 +82,12 @@ impl World {
         let log_bytes = rng.pick(&[8 * 1024, 16 * 1024, 64 * 1024, 64 * 1024, 256 * 1024]);
         let member = |id: &'static str| classhub::wire::Member { id: id.into(), ..Default::default() };
         let configured = vec![
-            RoomSettings { number: "E00001".into(), name: "一年级".into(), desc: "a \"desc\"".into(), owner: None },
+            RoomSettings {
+                number: "E00001".into(),
+                name: "一年级".into(),
+                desc: "a \"desc\"".into(),
+                ..RoomSettings::default()
+            },
             RoomSettings {
                 number: "E00002".into(),
                 name: "Two".into(),

@@ -74,7 +74,6 @@ static LATER: &[(&str, &str)] = &[
     ("tls", "TLS"),
     ("encryption", "message encryption"),
     ("room.passcode", "passcodes"),
-    ("room.owner_passcode", "passcodes"),
     ("http.names", "check of its own names"),
     ("http.metrics", "metrics"),
 ];

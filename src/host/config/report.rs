@@ -2,7 +2,7 @@
 //!
 //! Owns: the layout. Refuses to know: which keys there are (`keys`), and what memory costs (`limits`).
 //!
-//! The report is TOML, and read back it is the same configuration: a board's state can be kept as a
+//! The report is TOML, and read back it is the same configuration but for passcodes, which it does not show: a board's state can be kept as a
 //! file, and nobody has to learn a second notation.
 
 use std::fmt;
@@ -43,6 +43,10 @@ impl Report<'_> {
             writeln!(f, "\n[[room]]")?;
             for (name, value) in [("number", &room.number), ("name", &room.name), ("desc", &room.desc)] {
                 self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".{name}")))?;
+            }
+            if room.owner_passcode.is_some() {
+                let source = self.source(&rooms::source_key(index, ".owner_passcode"));
+                writeln!(f, "# owner_passcode is set ({source}), and not shown")?;
             }
             let Some(owner) = &room.owner else { continue };
             writeln!(f, "[room.owner]")?;

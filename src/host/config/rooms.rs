@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::entry::{ConfigError, Entry, quoted};
 use super::{Config, Source, keys};
-use crate::hub::RoomSettings;
+use crate::hub::{Passcode, RoomSettings};
 use crate::limits;
 use crate::wire::Member;
 
@@ -56,8 +56,19 @@ fn read_room(
             room.owner = Some(read_owner(index, entry, sources)?);
             continue;
         }
+        if entry.name == "owner_passcode" {
+            let passcode = entry.short_text(limits::PASSCODE_BYTES)?;
+            if passcode.is_empty() {
+                return Err(entry.wrong("it must not be empty; without a passcode, take the key out"));
+            }
+            room.owner_passcode = Some(Passcode(passcode.to_owned()));
+            sources.insert(source_key(index, ".owner_passcode"), Source::Line(entry.line));
+            continue;
+        }
         let Some((_, bytes_max, place)) = ROOM_KEYS.iter().find(|(name, ..)| *name == entry.name) else {
-            return Err(entry.wrong("there is no such key; a [[room]] has number, name, desc and a table [room.owner]"));
+            return Err(entry.wrong(
+                "there is no such key; a [[room]] has number, name, desc, owner_passcode and a table [room.owner]",
+            ));
         };
         *place(&mut room) = entry.short_text(*bytes_max)?.to_owned();
         sources.insert(source_key(index, &format!(".{}", entry.name)), Source::Line(entry.line));
@@ -134,9 +145,12 @@ mod tests {
     #[test]
     fn a_room_is_read_whole() {
         let text = "[[room]]\nnumber = \"E1\"\n[[room]]\nnumber = \"E2\"\nname = \"物理\"\ndesc = \"d\"\n\
+                    owner_passcode = \"芝麻\"\n\
                     [room.owner]\nid = \"T\"\npersonName = \"n\"\npersonNum = \"7\"\nnickName = \"k\"\nheadImgUrl = \"u\"\n";
         let [plain, full] = rooms(text).unwrap().try_into().unwrap();
         assert_eq!(plain, RoomSettings { number: "E1".into(), name: "E1".into(), ..RoomSettings::default() });
+        assert_eq!(full.owner_passcode, Some(Passcode("芝麻".into())));
+        assert!(!format!("{full:?}").contains("芝麻"), "it is not shown");
         assert_eq!((full.number.as_str(), full.name.as_str(), full.desc.as_str()), ("E2", "物理", "d"));
         assert_eq!(full.owner.unwrap().fields().map(|(_, value, _)| value.to_string()), ["T", "n", "7", "k", "u"]);
     }
@@ -165,8 +179,12 @@ mod tests {
             ("[[room]]\nnumber = \"E1\"\n[[room.owner]]\nid = \"T\"", "room.owner (line 3): there is one such table"),
             ("[[room]]\nnumber = \"E1\"\npasscode = \"x\"", "room.passcode (line 3): this version of classhub has no"),
             (
-                "[[room]]\nnumber = \"E1\"\nowner_passcode = \"x\"",
-                "room.owner_passcode (line 3): this version of classhub has no passcodes yet; take the key out",
+                "[[room]]\nnumber = \"E1\"\nowner_passcode = \"\"",
+                "room.owner_passcode (line 3): it must not be empty; without a passcode, take the key out",
+            ),
+            (
+                "[[room]]\nnumber = \"E1\"\nowner_passcode = 1234",
+                "room.owner_passcode (line 3): text in quotes is expected here, not a number",
             ),
         ] {
             let error = rooms(text).unwrap_err();
@@ -178,7 +196,8 @@ mod tests {
     fn each_text_fits_up_to_its_limit() {
         let owner = Member::default().fields().map(|(name, _, bytes_max)| (format!("owner.{name}"), bytes_max));
         let own = ROOM_KEYS.iter().map(|(name, bytes_max, _)| ((*name).to_owned(), *bytes_max));
-        for (key, bytes_max) in own.chain(owner) {
+        let passcode = [("owner_passcode".to_owned(), limits::PASSCODE_BYTES)];
+        for (key, bytes_max) in own.chain(owner).chain(passcode) {
             let with = |length: usize| {
                 let number = if key == "number" { "" } else { "number = \"E1\"\n" };
                 let id = if key.starts_with("owner.") && key != "owner.id" { "owner.id = \"T\"\n" } else { "" };
