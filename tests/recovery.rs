@@ -987,16 +987,28 @@ fn whatever_a_holder_sends_is_life() {
     anna.talks();
 }
 
+/// More than the system holds for a connection: its socket takes no more.
 #[test]
 fn a_holder_that_reads_slowly_is_alive() {
-    const MESSAGES: usize = 160;
-    let hub = Hub::start(&format!("{NO_RATES}room_log_bytes = 4194304\n[heartbeat]\nprobe_s = 1\nlinger_s = 60\n"));
+    a_slow_holder_stays_and_a_stuck_one_goes(160, 3 * 1024);
+}
+
+/// Not so much: the socket has taken all of it, and would take more. Only the system knows that it goes out.
+#[test]
+fn a_holder_that_reads_slowly_what_its_socket_took_is_alive() {
+    a_slow_holder_stays_and_a_stuck_one_goes(10, 512);
+}
+
+/// Of two who have so many messages before them, one reads `step_bytes` at a time, far from what would bring it to the ping.
+#[track_caller]
+fn a_slow_holder_stays_and_a_stuck_one_goes(messages: usize, step_bytes: usize) {
+    let hub = Hub::start(&format!("{NO_RATES}room_log_bytes = 4194304\n[heartbeat]\nprobe_s = 2\nlinger_s = 60\n"));
     let mut anna = Observer::new(&hub, ROOM);
     let narrow = || Client::upgrade(narrow_tcp(hub.addr), &upgrade_head("/ws", ""));
     let mut slow = anna.seats(narrow(), "slow").mute();
     let mut stuck = anna.seats(narrow(), "stuck").mute();
     let long = "x".repeat(8000);
-    for n in 0..MESSAGES {
+    for n in 0..messages {
         anna.says(&format!("{n} {long}"));
     }
     let mut plain = hub.connect();
@@ -1005,15 +1017,16 @@ fn a_holder_that_reads_slowly_is_alive() {
         plain.send_json(&join(ROOM, id));
         plain.recv_duplicate();
     };
+    // What the one that takes nothing has room for in its own system goes out all the same, within a moment.
+    thread::sleep(Duration::from_millis(500));
     knock("stuck");
     knock("slow");
     let since = Instant::now();
     let mut periods = 0;
-    while periods < 3 {
-        // Some 60 KiB in a second, far from what would empty its socket.
-        slow.client.take_bytes(3 * 1024);
+    while periods < 2 {
+        slow.client.take_bytes(step_bytes);
         thread::sleep(Duration::from_millis(50));
-        if since.elapsed() > (periods + 1) * Duration::from_millis(1200) {
+        if since.elapsed() > (periods + 1) * Duration::from_millis(2400) {
             knock("slow");
             periods += 1;
         }
