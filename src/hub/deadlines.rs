@@ -32,7 +32,12 @@ impl Hub {
         let Some(Some(peer)) = self.peers.get(index as usize) else { return };
         let (who, now_ms) = (peer.key, now.monotonic_ms);
         if self.probe_due_ms(peer).is_some_and(|due_ms| now_ms >= due_ms) {
-            if !self.is_moving(who, outlet) {
+            let before = peer.probe.and_then(|probe| probe.sent_bytes);
+            let is_alive = match before {
+                Some(before) => outlet.sent_bytes(who).is_none_or(|sent| sent > before),
+                None => self.is_moving(who, outlet),
+            };
+            if !is_alive {
                 return outlet.close(who, CloseReason::ProbeUnanswered);
             }
             self.heard(who);
@@ -47,7 +52,8 @@ impl Hub {
         }
     }
 
-    /// Whether a blocked connection takes something after all. Poll tells of room only when there is much of it.
+    /// Whether a blocked connection takes something after all, where the system does not tell what it has sent. Poll tells of room only when there
+    /// is much of it.
     pub(super) fn is_moving(&mut self, who: Key, outlet: &mut impl Outlet) -> bool {
         let cursors = |hub: &Hub| {
             let seats = hub.peer(who).map_or(&[][..], |peer| &peer.seats[..]);

@@ -200,9 +200,12 @@ impl Hub {
         if is_asked || now.monotonic_ms >= peer.last_seen_ms + silence_ms {
             return;
         }
-        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, is_answered: false });
-        // What a blocked socket has room for already was taken before: only what it takes from now on is a sign of life.
-        let _before = self.is_moving(holder, outlet);
+        let sent_bytes = outlet.sent_bytes(holder);
+        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, sent_bytes, is_answered: false });
+        if sent_bytes.is_none() {
+            // What a blocked socket has room for already was taken before: only what it takes from now on is a sign of life.
+            let _before = self.is_moving(holder, outlet);
+        }
         self.keep_rests(holder, outlet);
         outlet.ping(holder);
         self.watch(holder, now.monotonic_ms);

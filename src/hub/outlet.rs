@@ -27,6 +27,10 @@ pub trait Outlet {
     /// was taken, `None` where it was not blocked. What its rooms owe it can be offered again.
     fn retry(&mut self, to: Key) -> Option<bool>;
 
+    /// How many bytes have been sent to the connection of all that were taken for it; `None` where none is held back. It grows only where the
+    /// peer takes something.
+    fn sent_bytes(&mut self, to: Key) -> Option<u64>;
+
     /// The connection is to end: its owner ends it, and tells the hub ([`crate::hub::Hub::depart`]), before the turn is over. The
     /// first reason given counts.
     fn close(&mut self, who: Key, reason: CloseReason);

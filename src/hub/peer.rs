@@ -28,6 +28,8 @@ pub enum Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
     pub sent_ms: u64,
+    /// What had been sent before it, where something was held back: the ping waits behind that.
+    pub sent_bytes: Option<u64>,
     /// Something came since, or was taken.
     pub is_answered: bool,
 }

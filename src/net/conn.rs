@@ -25,6 +25,8 @@ pub struct Conn<S> {
     stage: Stage,
     queue: Queue,
     flow: Flow,
+    /// Bytes that the socket took, ever.
+    written_bytes: u64,
 }
 
 enum Stage {
@@ -111,7 +113,7 @@ impl<S: Stream> Conn<S> {
     /// A connection whose client is about to send a request head.
     #[must_use]
     pub fn new(stream: S) -> Self {
-        Conn { stream, stage: Stage::Head(Vec::new()), queue: Queue::default(), flow: Flow::Free }
+        Conn { stream, stage: Stage::Head(Vec::new()), queue: Queue::default(), flow: Flow::Free, written_bytes: 0 }
     }
 
     /// The stream, to register it somewhere.
@@ -342,6 +344,20 @@ impl<S: Stream> Conn<S> {
         self.flow == Flow::Broken
     }
 
+    /// Bytes that the socket took, ever.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Bytes that the system has sent of all that the socket took; `None` where it holds none back, and so has nothing to send that would tell
+    /// of a peer that takes more.
+    #[must_use]
+    pub fn sent_bytes(&self) -> Option<u64> {
+        let unsent = self.stream.unsent_bytes() as u64;
+        (unsent > 0).then(|| self.written_bytes.saturating_sub(unsent))
+    }
+
     /// The socket says that it takes more.
     pub fn unblock(&mut self) {
         if self.flow == Flow::Blocked {
@@ -362,7 +378,10 @@ impl<S: Stream> Conn<S> {
         while self.flow == Flow::Free && !self.queue.is_empty() {
             match self.stream.write(self.queue.unsent()) {
                 Ok(0) => self.flow = Flow::Broken,
-                Ok(count) => self.queue.advance(count),
+                Ok(count) => {
+                    self.queue.advance(count);
+                    self.written_bytes += count as u64;
+                }
                 Err(error) => self.note(&error),
             }
         }
@@ -386,6 +405,7 @@ impl<S: Stream> Conn<S> {
                 Err(error) => self.note(&error),
             }
         }
+        self.written_bytes += taken as u64;
         taken
     }
 

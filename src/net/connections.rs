@@ -355,6 +355,10 @@ impl<S: Stream> Outlet for Connections<S> {
         Some(self.table.get(to).is_some_and(|connection| connection.conn.owed_bytes() < before))
     }
 
+    fn sent_bytes(&mut self, to: Key) -> Option<u64> {
+        self.table.get(to)?.conn.sent_bytes()
+    }
+
     fn close(&mut self, who: Key, reason: CloseReason) {
         if let Some(connection) = self.table.get_mut(who)
             && !connection.ending

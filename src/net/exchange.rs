@@ -232,10 +232,7 @@ impl<S: Stream> Exchange<S> {
     /// The poll says that the socket takes more: gives it what it is owed, its own queue first.
     pub fn write(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.conn.is_blocked() {
-            // There is room because the peer took something.
-            self.hub.heard(key);
-        }
+        let (was_blocked, before) = (connection.conn.is_blocked(), connection.conn.written_bytes());
         connection.conn.unblock();
         self.connections.flush(key);
         if !self.connections.is_ending(key)
@@ -243,6 +240,11 @@ impl<S: Stream> Exchange<S> {
             && !connection.conn.is_blocked()
         {
             self.hub.catch_up(key, &mut self.connections);
+        }
+        if was_blocked && self.connections.get_mut(key).is_some_and(|it| it.conn.written_bytes() > before) {
+            // There was room because the peer took something. That the poll says so is not enough: it also does where somebody has looked how much
+            // is unsent.
+            self.hub.heard(key);
         }
     }
 
