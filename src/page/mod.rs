@@ -22,14 +22,14 @@ pub struct Asset {
 }
 
 /// The `Content-Security-Policy` to serve every [`Asset`] with: everything from this hub, nothing
-/// inline, nothing from elsewhere.
+/// inline, and from elsewhere pictures alone, over https: a member's `headImgUrl` may lie on the school's own server.
 ///
 /// `'self'` ought to cover a WebSocket to the same host, and does in today's browsers; older ones
 /// (Safari until 2022) read it as `http:` alone and would refuse the one connection that the page is
 /// for. Tablets that old are what classrooms have. So `connect-src` names `ws:` and `wss:` whole: naming the host
 /// would take a header made for each request, and a script that could abuse it cannot get onto the
 /// page in the first place.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' https:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'";
 
 const HTML: (&str, Syntax) = ("text/html; charset=utf-8", Syntax::Markup);
@@ -161,6 +161,15 @@ mod tests {
             let alike = ASSETS.iter().filter(|other| other.etag == asset.etag).count();
             assert_eq!(alike, 1, "{}", asset.path);
         }
+    }
+
+    #[test]
+    fn the_policy_begins_with_nothing_but_ours() {
+        assert!(CONTENT_SECURITY_POLICY.starts_with("default-src 'self'; "));
+        assert!(!CONTENT_SECURITY_POLICY.contains("unsafe") && !CONTENT_SECURITY_POLICY.contains('*'));
+        // Pictures are the one thing that may come from elsewhere.
+        let elsewhere = CONTENT_SECURITY_POLICY.split("; ").filter(|directive| directive.contains("https:"));
+        assert_eq!(elsewhere.collect::<Vec<_>>(), ["img-src 'self' https:"]);
     }
 
     /// What the policy would refuse must not be there: it would work in no browser.
