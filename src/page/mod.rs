@@ -1,9 +1,10 @@
 //! The classroom page, embedded in the binary: a hub needs no other server beside it, and no file.
 //!
-//! Owns: the page's files with their paths, types and tags, and what the page may load and reach.
+//! Owns: the page's files with their paths, types and tags, what the page may load and reach, and the QR code that leads to it.
 //! Refuses to know: HTTP (who asks, and with which headers an answer goes out), and the wire, which
 //! only the page's own script speaks.
 
+pub mod qr;
 mod strip;
 
 use strip::{Stripped, Syntax, strip};
