@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use classhub::net::conn::{Conn, Filled, Head, What};
-use classhub::net::http::{self, Route};
+use classhub::net::http::{self, Route, Site};
 use classhub::wire::frame;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -62,7 +62,7 @@ fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8]) -> bool {
             match conn.head(&mut input) {
                 Head::Incomplete => continue,
                 Head::TooLong => conn.refuse(&http::head_too_long()),
-                Head::Complete(head) => match http::route(&head, &[]) {
+                Head::Complete(head) => match http::route(&head, &Site::default()) {
                     Route::Upgrade(response) => conn.upgrade(&response, MESSAGE_BYTES),
                     Route::Respond(response) => conn.refuse(&response),
                 },

@@ -8,6 +8,7 @@ use classhub::host::cli::{self, Command};
 use classhub::host::config::Config;
 use classhub::host::{addresses, descriptors, logging};
 use classhub::net::exchange;
+use classhub::net::http::Site;
 use classhub::net::{BindError, Server};
 use log::{info, warn};
 
@@ -59,7 +60,7 @@ fn serve(config: Config) -> Done {
         connections_per_ip: config.connections_per_ip,
         message_bytes: config.message_bytes,
         reply_bytes: config.reply_bytes,
-        allowed_origins: config.allowed_origins.clone(),
+        site: Site { allowed_origins: config.allowed_origins.clone(), ..Site::default() },
     };
     let server = bind(&config, options)?;
     let bound = server.addresses();

@@ -1,6 +1,6 @@
 //! Before the upgrade: every answer that PROTOCOL.md names, over real sockets, each read to its clean end.
 //!
-//! Owns: requests right and wrong, the routes, Origin, and that no reset eats an answer.
+//! Owns: requests right and wrong, the routes, the way in, Origin, and that no reset eats an answer.
 //! Refuses to know: what is said once a WebSocket is open. Sizes and periods of a head are in `limits.rs`, 503 too.
 
 mod common;
@@ -27,12 +27,11 @@ fn check(response: &Response, is_to_head: bool) {
     assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"), "{response:?}");
     let says_close = response.header("Connection").is_some_and(|value| value.split(", ").any(|one| one == "close"));
     assert!(says_close, "{response:?}");
-    let length: usize = response.header("Content-Length").and_then(|length| length.parse().ok()).expect("a length");
-    if is_to_head {
-        assert_eq!(response.body, b"");
-    } else {
-        assert_eq!(response.body.len(), length, "{response:?}");
-    }
+    // RFC 9110, section 15.4.5: what is said of a body would be said of the one that the client has.
+    let has_body = !is_to_head && response.status != 304;
+    let length = response.header("Content-Length").map(|length| length.parse().expect("a length is a number"));
+    assert_eq!(length.is_some(), response.status != 304, "{response:?}");
+    assert_eq!(response.body.len(), length.filter(|_| has_body).unwrap_or(0), "{response:?}");
     let is_error = response.status >= 400;
     assert!(!is_error || is_to_head || response.text().trim().len() > 5, "an error says what is wrong: {response:?}");
 }
@@ -119,6 +118,144 @@ fn the_page() {
         assert!(response.header("Content-Security-Policy").is_some());
     }
 }
+
+/// What goes with each part of the page, a code and the addresses too.
+#[track_caller]
+fn check_page(response: &Response) {
+    assert_eq!(response.header("Content-Security-Policy"), Some(classhub::page::CONTENT_SECURITY_POLICY));
+    assert_eq!(response.header("Referrer-Policy"), Some("no-referrer"));
+    // A board has another address tomorrow, and another page after its next update.
+    assert_eq!(response.header("Cache-Control"), Some("no-cache"));
+}
+
+#[test]
+fn every_file_of_the_page() {
+    let hub = Hub::start("");
+    for asset in classhub::page::assets() {
+        for query in ["", "?room=E00001"] {
+            let response = ask(&hub, &[&format!("GET {}{query} HTTP/1.1", asset.path), "Host: a"]);
+            assert_eq!(response.status, 200, "{}", asset.path);
+            assert_eq!(response.header("Content-Type"), Some(asset.content_type));
+            assert_eq!(response.body, asset.body);
+            check_page(&response);
+        }
+    }
+}
+
+// ---- The way in ---------------------------------------------------------------------------------
+
+/// The columns and rows of what is dark in a picture, without the quiet zone, and the width of the code.
+#[track_caller]
+fn modules(svg: &str) -> (Vec<(i32, i32)>, i32) {
+    let width: i32 = cut_out(svg, "viewBox=\"0 0 ", " ").parse().expect("a width");
+    let mut dark = Vec::new();
+    for run in cut_out(svg, " d=\"", "\"").split_terminator('z') {
+        let numbers: Vec<i32> =
+            run.trim_start_matches('M').split([' ', 'h', 'v']).map(|n| n.parse().unwrap()).collect();
+        let [x, y, run, 1, _] = numbers[..] else { panic!("{run}") };
+        dark.extend((x..x + run).map(|x| (x - 4, y - 4)));
+    }
+    (dark, width - 8)
+}
+
+#[track_caller]
+fn cut_out<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before} is not there: {text}"));
+    rest.split_once(after).unwrap_or_else(|| panic!("{after} is not there: {text}")).0
+}
+
+/// That a picture is the code of `url`, as the library draws it.
+#[track_caller]
+fn assert_is_code_of(svg: &str, url: &str) {
+    let code = qrcodegen::QrCode::encode_text(url, qrcodegen::QrCodeEcc::Medium).expect("a short text");
+    let all = (0..code.size()).flat_map(|y| (0..code.size()).map(move |x| (x, y)));
+    let dark: Vec<_> = all.filter(|(x, y)| code.get_module(*x, *y)).collect();
+    assert!(modules(svg) == (dark, code.size()), "not the code of {url}");
+}
+
+#[test]
+fn a_code_leads_to_the_page() {
+    let hub = Hub::start("");
+    let long = "%E4%B8%89".repeat(21) + "x";
+    for (target, host, url) in [
+        ("/qr.svg", "board.local:9000", "http://board.local:9000/"),
+        ("/qr.svg?", "10.0.0.1", "http://10.0.0.1/"),
+        ("/qr.svg?room=E00001", "[fd00::1]:9000", "http://[fd00::1]:9000/?room=E00001"),
+        ("/qr.svg?language=en&room=a+b%2B%63&room=", "board", "http://board/?room=a%20b%2Bc"),
+        (&format!("/qr.svg?room={long}"), "board", &format!("http://board/?room={long}")),
+        ("http://board.local:9000/qr.svg?room=a", "other", "http://board.local:9000/?room=a"),
+    ] {
+        let response = ask(&hub, &[&format!("GET {target} HTTP/1.1"), &format!("Host: {host}")]);
+        assert_eq!((response.status, response.header("Content-Type")), (200, Some("image/svg+xml")), "{target}");
+        assert_is_code_of(response.text(), url);
+        check_page(&response);
+        // What the policy would refuse, and what could be somebody else's words.
+        for none in ["<script", "style", " on", "href", "board", "<text", "<title"] {
+            assert!(!response.text().contains(none), "{none}");
+        }
+        let head = ask(&hub, &[&format!("HEAD {target} HTTP/1.1"), &format!("Host: {host}")]);
+        assert_eq!(head.head, response.head);
+    }
+    // At the hub's own address too.
+    let response = ask(&hub, &["GET /qr.svg?room=E00001 HTTP/1.1", &format!("Host: {}", hub.addr)]);
+    assert_is_code_of(response.text(), &format!("http://{}/?room=E00001", hub.addr));
+}
+
+#[test]
+fn a_code_that_cannot_be() {
+    let hub = Hub::start("");
+    let longer = format!("room={}", "x".repeat(65));
+    let longer_in_bytes = format!("room={}", "%E4%B8%89".repeat(22));
+    for (query, words) in [
+        ("room=", "The room is empty."),
+        ("room", "The room is empty."),
+        ("a=b&room=&room=E00001", "The room is empty."),
+        (&longer, "The room is longer than 64 bytes."),
+        (&longer_in_bytes, "The room is longer than 64 bytes."),
+        ("room=%FF", "The room is not UTF-8."),
+        ("room=%ED%A0%80", "The room is not UTF-8."),
+        ("room=100%", "The room has a % without two hexadecimal digits behind it."),
+        ("room=%zz", "The room has a % without two hexadecimal digits behind it."),
+    ] {
+        let response = ask(&hub, &[&format!("GET /qr.svg?{query} HTTP/1.1"), "Host: a"]);
+        assert_eq!((response.status, response.text().trim_end()), (400, words), "{query}");
+    }
+    let words = "The request's Host is no name or address that a code could lead to.";
+    for host in [
+        "", "a b", "user@a", "a/b", "a?b", "a:b", "a:0", "a:65536", "::1", "[::1", "[x]", "<a>", "a\"b", "名",
+        "a:80:80",
+    ] {
+        let response = ask(&hub, &["GET /qr.svg HTTP/1.1", &format!("Host: {host}")]);
+        assert_eq!((response.status, response.text().trim_end()), (400, words), "{host}");
+    }
+    for target in ["http://user@a/qr.svg", "http:///qr.svg", "http://a:/qr.svg", "http://a%20b/qr.svg"] {
+        let response = ask(&hub, &[&format!("GET {target} HTTP/1.1"), "Host: a"]);
+        assert_eq!((response.status, response.text().trim_end()), (400, words), "{target}");
+    }
+    // HTTP/1.0 may have no Host, and then there is nowhere to lead to.
+    assert_eq!(ask(&hub, &["GET /qr.svg HTTP/1.0"]).status, 400);
+    let response = ask(&hub, &["POST /qr.svg?room= HTTP/1.1", "Host: a"]);
+    assert_eq!((response.status, response.header("Allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn the_addresses() {
+    let hub = Hub::start("");
+    for target in ["/addresses.json", "/addresses.json?a=b"] {
+        let response = ask(&hub, &[&format!("GET {target} HTTP/1.1"), "Host: a"]);
+        assert_eq!((response.status, response.header("Content-Type")), (200, Some("application/json")), "{target}");
+        let json: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        // It listens on this address alone, and so there is no better one.
+        assert_eq!(json, serde_json::json!({"urls": [format!("http://{}", hub.addr)]}));
+        check_page(&response);
+        let head = ask(&hub, &[&format!("HEAD {target} HTTP/1.1"), "Host: a"]);
+        assert_eq!(head.head, response.head);
+    }
+    let response = ask(&hub, &["DELETE /addresses.json HTTP/1.1", "Host: a"]);
+    assert_eq!((response.status, response.header("Allow")), (405, Some("GET, HEAD")));
+}
+
+// ---- HEAD, and what there is not ----------------------------------------------------------------
 
 #[test]
 fn head_is_get_without_a_body() {

@@ -14,10 +14,15 @@ const HTTP_PORT: u16 = 80;
 /// addresses are left.
 #[must_use]
 pub fn urls(bound: &[SocketAddr]) -> Vec<String> {
+    urls_among(bound, &of_machine())
+}
+
+/// The machine's addresses as they are now: DHCP may give one long after the start, and take it away. It asks the kernel.
+#[must_use]
+pub fn of_machine() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     // An interface without a cable or an access point keeps its address, but nobody gets there.
-    let addresses: Vec<IpAddr> = interfaces.iter().filter(|i| i.is_oper_up()).map(if_addrs::Interface::ip).collect();
-    urls_among(bound, &addresses)
+    interfaces.iter().filter(|i| i.is_oper_up()).map(if_addrs::Interface::ip).collect()
 }
 
 /// What [`urls`] says on a machine with these `addresses`. A listener on all addresses is found at
@@ -25,37 +30,55 @@ pub fn urls(bound: &[SocketAddr]) -> Vec<String> {
 /// type; one on a specific address is found there. Nothing is said twice.
 #[must_use]
 pub fn urls_among(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
-    let mut urls = Vec::new();
-    let mut add = |url: String| {
-        if !urls.contains(&url) {
-            urls.push(url);
+    found_among(bound, addresses).into_iter().map(|found| found.url).collect()
+}
+
+/// Those of [`urls_among`] at which somebody else gets to the hub: what to show to a class. There may be none.
+#[must_use]
+pub fn urls_for_others(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
+    found_among(bound, addresses).into_iter().filter(|found| found.for_others).map(|found| found.url).collect()
+}
+
+/// One place where a listener can be found.
+struct Found {
+    url: String,
+    for_others: bool,
+}
+
+fn found_among(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut add = |url: String, for_others: bool| {
+        if !found.iter().any(|found| found.url == url) {
+            found.push(Found { url, for_others });
         }
     };
     for listener in bound {
         let port = listener.port();
         if !listener.ip().is_unspecified() {
-            add(url(&host(listener.ip()), port));
+            add(url(&host(listener.ip()), port), is_for_others(&listener.ip()));
             continue;
         }
-        add(url("localhost", port));
+        add(url("localhost", port), false);
         let reachable = || addresses.iter().filter(|address| is_for_others(address));
         for address in reachable().filter(|address| address.is_ipv4()) {
-            add(url(&host(*address), port));
+            add(url(&host(*address), port), true);
         }
         // `[::]` answers IPv4 too, but `0.0.0.0` answers nothing else.
         if listener.is_ipv6() {
             for address in reachable().filter(|address| address.is_ipv6()) {
-                add(url(&host(*address), port));
+                add(url(&host(*address), port), true);
             }
         }
     }
-    urls
+    found
 }
 
 /// A browser cannot open a link-local IPv6 address: it would need the name of the interface.
 fn is_for_others(address: &IpAddr) -> bool {
     let is_link_local = |v6: &Ipv6Addr| v6.is_unicast_link_local();
-    !address.is_loopback() && !address.is_unspecified() && !matches!(address, IpAddr::V6(v6) if is_link_local(v6))
+    !address.to_canonical().is_loopback()
+        && !address.is_unspecified()
+        && !matches!(address, IpAddr::V6(v6) if is_link_local(v6))
 }
 
 fn host(address: IpAddr) -> String {
@@ -118,6 +141,23 @@ mod tests {
     #[test]
     fn a_machine_without_a_network_still_has_itself() {
         assert_eq!(urls_among(&["[::]:9000".parse().unwrap()], &[]), ["http://localhost:9000"]);
+    }
+
+    #[test]
+    fn others_are_told_what_they_can_reach() {
+        let for_others = |bound: &[&str], addresses: &[&str]| {
+            let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
+            let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            urls_for_others(&bound, &addresses)
+        };
+        assert_eq!(
+            for_others(&["[::]:9000"], &BOARD),
+            ["http://192.168.1.5:9000", "http://10.0.0.2:9000", "http://[2001:db8::7]:9000"]
+        );
+        assert_eq!(for_others(&["127.0.0.1:9000", "10.0.0.2:80"], &BOARD), ["http://10.0.0.2"]);
+        assert_eq!(for_others(&["[::ffff:127.0.0.1]:9000", "10.0.0.2:1"], &[]), ["http://10.0.0.2:1"]);
+        assert!(for_others(&["[::]:9000"], &["127.0.0.1", "fe80::1"]).is_empty());
+        assert!(for_others(&["127.0.0.1:9000", "[::1]:80"], &BOARD).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use log::debug;
 
 use super::conn::{Filled, Head, What};
 use super::connections::{Bounds, Connections};
-use super::http::{self, Route};
+use super::http::{self, Route, Site};
 use super::stream::Stream;
 use crate::base::{Key, Now};
 use crate::hub::{Hub, Outlet, Part, Secret, Settings};
@@ -32,8 +32,8 @@ pub struct Options {
     pub message_bytes: u32,
     /// Replies owed to all connections together.
     pub reply_bytes: u32,
-    /// Origins that may open a connection beside the hub's own.
-    pub allowed_origins: Vec<String>,
+    /// What HTTP answers with, beside the page.
+    pub site: Site,
 }
 
 impl Default for Options {
@@ -43,7 +43,7 @@ impl Default for Options {
             connections_per_ip: limits::CONNECTIONS_PER_IP.default,
             message_bytes: limits::MESSAGE_BYTES.default,
             reply_bytes: limits::REPLY_BYTES.default,
-            allowed_origins: Vec::new(),
+            site: Site::default(),
         }
     }
 }
@@ -178,7 +178,7 @@ impl<S: Stream> Exchange<S> {
             match connection.conn.head(&mut input) {
                 Head::Incomplete => return,
                 Head::TooLong => return self.connections.refuse(now, key, &http::head_too_long()),
-                Head::Complete(head) => match http::route(&head, &self.options.allowed_origins) {
+                Head::Complete(head) => match http::route(&head, &self.options.site) {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
                     Route::Upgrade(response) => {
                         let message_bytes = self.options.message_bytes as usize;

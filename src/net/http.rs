@@ -1,15 +1,37 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
-//! Owns: PROTOCOL.md's "Before the upgrade", the routes, and who may open a WebSocket from where (Origin). Refuses to know: connections, the
-//! hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+//! Owns: PROTOCOL.md's "Before the upgrade", the routes, and who may open a WebSocket from where (Origin). Refuses to know: connections, the hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use tungstenite::http::{Method, Uri};
 
+use super::target::{self, Target};
+use crate::host::addresses;
 use crate::limits;
-use crate::page;
+use crate::page::qr::Qr;
+use crate::page::{self, Asset};
+
+/// What an answer may depend on beside the request.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Origins that may open a WebSocket beside the hub's own.
+    pub allowed_origins: Vec<String>,
+    /// Where the hub listens, with real ports. [`super::Server`] says so once it does.
+    pub bound: Vec<SocketAddr>,
+    /// Tells the machine's addresses. It is called when an answer needs them, since they come and go, and for no other.
+    pub machine: fn() -> Vec<IpAddr>,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Site { allowed_origins: Vec::new(), bound: Vec::new(), machine: addresses::of_machine }
+    }
+}
 
 /// What a request head leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,10 +42,10 @@ pub enum Route {
     Respond(Vec<u8>),
 }
 
-/// Routes a complete request head (RFC 9112, section 3). `allowed_origins` may open a WebSocket beside the hub's own.
+/// Routes a complete request head (RFC 9112, section 3).
 #[must_use]
-pub fn route(head: &[u8], allowed_origins: &[String]) -> Route {
-    match answer(head, allowed_origins).unwrap_or_else(Answer::Response) {
+pub fn route(head: &[u8], site: &Site) -> Route {
+    match answer(head, site).unwrap_or_else(Answer::Response) {
         Answer::Upgrade(response) => Route::Upgrade(response),
         // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
         Answer::Response(response) if head.starts_with(b"HEAD ") => {
@@ -61,7 +83,7 @@ pub fn head_too_long() -> Vec<u8> {
     Response::text("431 Request Header Fields Too Large", "The request's header is too long.\n").into_bytes()
 }
 
-fn answer(head: &[u8], allowed_origins: &[String]) -> Result<Answer, Response> {
+fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
     let mut fields = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -72,35 +94,93 @@ fn answer(head: &[u8], allowed_origins: &[String]) -> Result<Answer, Response> {
         }
         _ => return Err(bad("This is not an HTTP/1.1 request.\n")),
     }
-    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(whole), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(bad("This is not an HTTP/1.1 request.\n"));
     };
     let host = host(parsed.headers, version)?;
-    let path = path(target)?;
+    let target = Target::parse(whole).ok_or_else(|| bad("The request's target is not a path.\n"))?;
     let wants_upgrade = method == "GET" && field(parsed.headers, "Upgrade").any(|value| names(value, "websocket"));
-    if path == "/ws" || path == "/" && wants_upgrade {
+    if target.path == "/ws" || target.path == "/" && wants_upgrade {
         if method != "GET" {
             return Err(
                 Response::text("405 Method Not Allowed", "Only GET opens a WebSocket.\n").header("Allow", "GET")
             );
         }
-        check_origin(parsed.headers, host, allowed_origins)?;
-        return upgrade(parsed.headers, target, version);
+        check_origin(parsed.headers, host, &site.allowed_origins)?;
+        return upgrade(parsed.headers, whole, version);
     }
-    let response = match path {
-        "/healthz" => Response::text("200 OK", "ok"),
-        _ => match page::find(path) {
-            Some(asset) => Response::new("200 OK", asset.content_type, asset.body)
-                .header("Content-Security-Policy", page::CONTENT_SECURITY_POLICY)
-                .header("Referrer-Policy", "no-referrer")
-                .header("Cache-Control", "no-cache"),
+    let resource = match target.path {
+        "/healthz" => Resource::Health,
+        "/qr.svg" => Resource::Code,
+        "/addresses.json" => Resource::Addresses,
+        path => match page::find(path) {
+            Some(asset) => Resource::Asset(asset),
             None => return Err(Response::text("404 Not Found", "There is nothing here. 这里什么也没有。\n")),
         },
     };
-    match method {
-        "GET" | "HEAD" => Ok(Answer::Response(response)),
-        _ => Err(Response::text("405 Method Not Allowed", "Only GET and HEAD are known here.\n")
-            .header("Allow", "GET, HEAD")),
+    if method != "GET" && method != "HEAD" {
+        return Err(Response::text("405 Method Not Allowed", "Only GET and HEAD are known here.\n")
+            .header("Allow", "GET, HEAD"));
+    }
+    Ok(Answer::Response(match resource {
+        Resource::Health => Response::text("200 OK", "ok"),
+        Resource::Asset(asset) => Response::new("200 OK", asset.content_type, asset.body).of_page(),
+        Resource::Code => {
+            Response::new("200 OK", "image/svg+xml", code(&target, host, site)?.svg().into_bytes()).of_page()
+        }
+        Resource::Addresses => {
+            let json = serde_json::json!({ "urls": shown(site) }).to_string() + "\n";
+            Response::new("200 OK", "application/json", json.into_bytes()).of_page()
+        }
+    }))
+}
+
+/// What there is to GET.
+enum Resource {
+    Health,
+    Asset(&'static Asset),
+    Code,
+    Addresses,
+}
+
+/// Where to send others: the addresses by which they reach the hub, or where there is none, what there is.
+fn shown(site: &Site) -> Vec<String> {
+    let machine = (site.machine)();
+    let for_others = addresses::urls_for_others(&site.bound, &machine);
+    if for_others.is_empty() { addresses::urls_among(&site.bound, &machine) } else { for_others }
+}
+
+/// The code that leads to the page, by the host by which this request came, and in a room where it names one.
+fn code(target: &Target, host: &str, site: &Site) -> Result<Qr, Response> {
+    let authority = target.authority.unwrap_or(host);
+    if !target::is_authority(authority) {
+        return Err(bad("The request's Host is no name or address that a code could lead to.\n"));
+    }
+    let mut url = format!("http://{authority}");
+    // Whoever projects the page on the hub's own machine may have opened it at `localhost`, which would lead each phone to itself.
+    if target::is_loopback(authority)
+        && let Some(other) = addresses::urls_for_others(&site.bound, &(site.machine)()).into_iter().next()
+    {
+        url = other;
+    }
+    url.push('/');
+    if let Some(room) = room(target)? {
+        url += "?room=";
+        url += &target::encoded(&room);
+    }
+    // Both are far shorter than what a code can say.
+    Qr::of(&url).ok_or_else(|| bad("The address is too long for a code.\n"))
+}
+
+/// The room that a request names, by the rules of a join's `roomNumber`.
+fn room(target: &Target) -> Result<Option<String>, Response> {
+    let Some(value) = target.parameter("room") else { return Ok(None) };
+    let value = value.map_err(|_| bad("The room has a % without two hexadecimal digits behind it.\n"))?;
+    let room = String::from_utf8(value).map_err(|_| bad("The room is not UTF-8.\n"))?;
+    match room.len() {
+        0 => Err(bad("The room is empty.\n")),
+        1..=limits::ID_BYTES => Ok(Some(room)),
+        _ => Err(bad(format!("The room is longer than {} bytes.\n", limits::ID_BYTES))),
     }
 }
 
@@ -115,16 +195,6 @@ fn host<'a>(fields: &'a [httparse::Header<'a>], version: u8) -> Result<&'a str, 
     }
 }
 
-/// The path of an origin-form or absolute-form target, without its query.
-fn path(target: &str) -> Result<&str, Response> {
-    let path = match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
-        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
-        None if target.starts_with('/') => target,
-        None => return Err(bad("The request's target is not a path.\n")),
-    };
-    Ok(path.split(['?', '#']).next().unwrap_or(path))
-}
-
 fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
     let of_name = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
     // A value that is not ASCII names nothing that we look for.
@@ -136,7 +206,7 @@ fn names(list: &str, token: &str) -> bool {
     list.split(',').any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
-fn bad(text: &'static str) -> Response {
+fn bad(text: impl Into<Cow<'static, str>>) -> Response {
     Response::text("400 Bad Request", text)
 }
 
@@ -221,21 +291,36 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
 /// A response, which is the connection's last.
 struct Response {
     head: String,
-    body: &'static [u8],
+    body: Cow<'static, [u8]>,
 }
 
 impl Response {
-    fn new(status: &'static str, content_type: &str, body: &'static [u8]) -> Self {
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
-             X-Content-Type-Options: nosniff\r\n",
-            body.len()
-        );
-        Response { head, body }
+    fn new(status: &str, content_type: &str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        let body = body.into();
+        let length = body.len().to_string();
+        let response = Response { body, ..Response::empty(status) };
+        response.header("Content-Type", content_type).header("Content-Length", &length)
     }
 
-    fn text(status: &'static str, text: &'static str) -> Self {
-        Response::new(status, "text/plain; charset=utf-8", text.as_bytes())
+    fn text(status: &str, text: impl Into<Cow<'static, str>>) -> Self {
+        let body = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Response::new(status, "text/plain; charset=utf-8", body)
+    }
+
+    fn empty(status: &str) -> Self {
+        let head = format!("HTTP/1.1 {status}\r\nX-Content-Type-Options: nosniff\r\n");
+        Response { head, body: Cow::Borrowed(b"") }
+    }
+
+    /// What goes with each part of the page: what it may load, that it tells no other site where it is, and that whoever keeps it asks before
+    /// using it again.
+    fn of_page(self) -> Self {
+        self.header("Content-Security-Policy", page::CONTENT_SECURITY_POLICY)
+            .header("Referrer-Policy", "no-referrer")
+            .header("Cache-Control", "no-cache")
     }
 
     fn header(mut self, name: &str, value: &str) -> Self {
@@ -247,13 +332,99 @@ impl Response {
     }
 
     fn without_body(self) -> Self {
-        Response { body: b"", ..self }
+        Response { body: Cow::Borrowed(b""), ..self }
     }
 
     fn into_bytes(self) -> Vec<u8> {
         // Upgrade is named in Connection wherever it is sent (RFC 9110, section 7.8).
         let connection = if self.head.contains("\r\nUpgrade: ") { "Upgrade, close" } else { "close" };
         let Response { head, body } = self.header("Connection", connection);
-        [head.as_bytes(), b"\r\n", body].concat()
+        [head.as_bytes(), b"\r\n", &body].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hub on all addresses of a board in a LAN.
+    fn site() -> Site {
+        let machine = || ["127.0.0.1", "192.168.1.5", "fe80::1", "fd00::5"].map(|text| text.parse().unwrap()).into();
+        Site { bound: vec!["[::]:9000".parse().unwrap()], machine, ..Site::default() }
+    }
+
+    /// The head and the body of an answer.
+    #[track_caller]
+    fn respond(site: &Site, target: &str, host: &str) -> (String, String) {
+        match route(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(), site) {
+            Route::Respond(bytes) => {
+                let text = String::from_utf8(bytes).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                (head.to_owned(), body.to_owned())
+            }
+            Route::Upgrade(_) => panic!("{target} was upgraded"),
+        }
+    }
+
+    #[track_caller]
+    fn assert_leads(site: &Site, target: &str, host: &str, url: &str) {
+        let (head, body) = respond(site, target, host);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{target} {host}: {head} {body}");
+        assert!(body == Qr::of(url).unwrap().svg(), "{target} {host}: not {url}");
+    }
+
+    #[test]
+    fn a_code_leads_to_where_the_page_was_found() {
+        for host in ["board.local:9000", "board", "10.1.2.3:80", "[fd00::7]:9000"] {
+            assert_leads(&site(), "/qr.svg", host, &format!("http://{host}/"));
+            assert_leads(&site(), "/qr.svg?a=b&room=E00001&room=no", host, &format!("http://{host}/?room=E00001"));
+        }
+        let encoded = "http://board/?room=%E4%B8%89%20%2B%26%3D";
+        assert_leads(&site(), "/qr.svg?room=%E4%B8%89+%2B%26=", "board", encoded);
+        // Whom an absolute target asks stands above the Host.
+        assert_leads(&site(), "http://board:1/qr.svg?room=a", "other:2", "http://board:1/?room=a");
+    }
+
+    #[test]
+    fn a_code_does_not_lead_a_phone_to_itself() {
+        for host in ["localhost:9000", "127.0.0.1:1234", "[::1]:9000", "LOCALHOST"] {
+            assert_leads(&site(), "/qr.svg?room=a", host, "http://192.168.1.5:9000/?room=a");
+        }
+        // There is nothing better on a machine without a network, or where nobody else is let in.
+        let alone = Site { machine: || vec!["127.0.0.1".parse().unwrap()], ..site() };
+        assert_leads(&alone, "/qr.svg", "localhost:9000", "http://localhost:9000/");
+        let closed = Site { bound: vec!["127.0.0.1:9000".parse().unwrap()], ..site() };
+        assert_leads(&closed, "/qr.svg", "localhost:9000", "http://localhost:9000/");
+    }
+
+    #[test]
+    fn addresses_are_those_that_others_reach() {
+        let body = |site| respond(&site, "/addresses.json", "a").1;
+        assert_eq!(body(site()), "{\"urls\":[\"http://192.168.1.5:9000\",\"http://[fd00::5]:9000\"]}\n");
+        assert_eq!(body(Site { machine: Vec::new, ..site() }), "{\"urls\":[\"http://localhost:9000\"]}\n");
+        let closed = Site { bound: vec!["127.0.0.1:80".parse().unwrap()], ..site() };
+        assert_eq!(body(closed), "{\"urls\":[\"http://127.0.0.1\"]}\n");
+    }
+
+    #[test]
+    fn the_machine_is_not_asked_for_anything_else() {
+        let site = Site { machine: || panic!("it was asked"), ..site() };
+        for target in ["/", "/healthz", "/app.js", "/nothing", "/qr.svg", "/qr.svg?room=a", "/ws"] {
+            respond(&site, target, "board:9000");
+        }
+        // Nor by who asks wrongly.
+        for target in ["/qr.svg?room=", "/addresses.jso"] {
+            respond(&site, target, "board:9000");
+        }
+        let post = b"POST /addresses.json HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert!(matches!(route(post, &site), Route::Respond(bytes) if bytes.starts_with(b"HTTP/1.1 405 ")));
+    }
+
+    /// The longest that a request can ask for fits into a code.
+    #[test]
+    fn a_code_is_never_too_long() {
+        let host = "a".repeat(254) + ":65535";
+        let room = "%00".repeat(limits::ID_BYTES);
+        assert_leads(&site(), &format!("/qr.svg?room={room}"), &host, &format!("http://{host}/?room={room}"));
     }
 }

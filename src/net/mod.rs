@@ -7,6 +7,7 @@ pub mod http;
 mod queue;
 mod server;
 mod stream;
+mod target;
 mod unsent;
 
 pub use server::{BindError, Server};

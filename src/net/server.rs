@@ -94,11 +94,11 @@ impl From<io::Error> for BindError {
 }
 
 impl Server {
-    /// Opens every address of `listen`, and listens for signals.
+    /// Opens every address of `listen`, and listens for signals. Where that is, it writes into the `options` itself.
     ///
     /// # Errors
     /// [`BindError`] names the address that could not be had.
-    pub fn bind(listen: &[SocketAddr], options: Options, settings: Settings) -> Result<Server, BindError> {
+    pub fn bind(listen: &[SocketAddr], mut options: Options, settings: Settings) -> Result<Server, BindError> {
         let clock = Clock::new();
         let poll = Poll::new()?;
         let mut signals = Signals::new(STOP_SIGNALS)?;
@@ -112,6 +112,7 @@ impl Server {
             let address = socket.local_addr()?;
             listeners.push(Listener { socket, address, ready: false, again_at_ms: None, failing: false });
         }
+        options.site.bound = listeners.iter().map(|listener: &Listener| listener.address).collect();
         let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
         Ok(Server { poll, listeners, signals, clock, exchange, spare: spare(), full_since: None })
     }
