@@ -1,6 +1,6 @@
 //! Before the upgrade: every answer that PROTOCOL.md names, over real sockets, each read to its clean end.
 //!
-//! Owns: requests right and wrong, the routes, the way in, Origin, and that no reset eats an answer.
+//! Owns: requests right and wrong, the routes, the way in, what need not be sent again, Origin, and that no reset eats an answer.
 //! Refuses to know: what is said once a WebSocket is open. Sizes and periods of a head are in `limits.rs`, 503 too.
 
 mod common;
@@ -136,10 +136,71 @@ fn every_file_of_the_page() {
             let response = ask(&hub, &[&format!("GET {}{query} HTTP/1.1", asset.path), "Host: a"]);
             assert_eq!(response.status, 200, "{}", asset.path);
             assert_eq!(response.header("Content-Type"), Some(asset.content_type));
+            assert_eq!(response.header("ETag"), Some(asset.etag));
             assert_eq!(response.body, asset.body);
             check_page(&response);
         }
+        assert!(asset.etag.len() > 2 && asset.etag.starts_with('"') && asset.etag.ends_with('"'), "{}", asset.etag);
     }
+}
+
+#[test]
+fn what_a_client_has_is_not_sent_again() {
+    let hub = Hub::start("");
+    for asset in classhub::page::assets() {
+        let tag = asset.etag;
+        let weak = format!("If-None-Match: W/{tag}");
+        let own = format!("If-None-Match: {tag}");
+        let list = format!("if-none-match: \"a,b\" , W/\"c\",,{tag}");
+        let others = "If-None-Match: \"other\", W/\"another\"";
+        for method in ["GET", "HEAD"] {
+            let first = format!("{method} {}?a=b HTTP/1.1", asset.path);
+            for fields in [
+                &[&own[..]][..],
+                &[&weak],
+                &[&list],
+                &["If-None-Match: *"],
+                &[others, &own],
+                &["If-None-Match:", &weak],
+            ] {
+                let response = ask(&hub, &[&[&first, "Host: a"], fields].concat());
+                assert_eq!(response.status, 304, "{first} {fields:?}");
+                assert_eq!(response.header("ETag"), Some(tag));
+                assert_eq!(response.header("Content-Type"), None);
+                check_page(&response);
+            }
+            let unquoted = format!("If-None-Match: {}", tag.trim_matches('"'));
+            let cut = format!("If-None-Match: {}", &tag[..tag.len() - 1]);
+            let upper = format!("If-None-Match: {}", tag.to_uppercase());
+            for field in
+                [others, &unquoted, &cut, &upper, "If-None-Match:", "If-Match: *", "If-None-Match: \"*\"", "X: *"]
+            {
+                let response = ask(&hub, &[&first, "Host: a", field]);
+                assert_eq!(response.status, 200, "{first} {field}");
+                assert_eq!(response.header("ETag"), Some(tag));
+            }
+        }
+    }
+}
+
+/// RFC 9110, section 13.2.1: it is a question for those that would be answered with 200, and here for the files of the page alone.
+#[test]
+fn everything_else_is_sent_again() {
+    let hub = Hub::start("");
+    for (first, status) in [
+        ("GET /healthz HTTP/1.1", 200),
+        ("GET /qr.svg HTTP/1.1", 200),
+        ("GET /addresses.json HTTP/1.1", 200),
+        ("GET /qr.svg?room= HTTP/1.1", 400),
+        ("GET /nothing HTTP/1.1", 404),
+        ("POST / HTTP/1.1", 405),
+        ("GET /ws HTTP/1.1", 426),
+    ] {
+        let response = ask(&hub, &[first, "Host: a", "If-None-Match: *"]);
+        assert_eq!((response.status, response.header("ETag")), (status, None), "{first}");
+    }
+    // A class that upgrades at `/` is not told that it has the page.
+    upgraded(&hub, "/", &[("If-None-Match", Some("*"))]).close();
 }
 
 // ---- The way in ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
-//! Owns: PROTOCOL.md's "Before the upgrade", the routes, and who may open a WebSocket from where (Origin). Refuses to know: connections, the hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+//! Owns: PROTOCOL.md's "Before the upgrade", the routes, who may open a WebSocket from where (Origin), and what need not be sent again (RFC 9110,
+//! section 13). Refuses to know: connections, the hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -124,7 +125,12 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
     }
     Ok(Answer::Response(match resource {
         Resource::Health => Response::text("200 OK", "ok"),
-        Resource::Asset(asset) => Response::new("200 OK", asset.content_type, asset.body).of_page(),
+        Resource::Asset(asset) if has_already(parsed.headers, asset.etag) => {
+            Response::not_modified().of_page().header("ETag", asset.etag)
+        }
+        Resource::Asset(asset) => {
+            Response::new("200 OK", asset.content_type, asset.body).of_page().header("ETag", asset.etag)
+        }
         Resource::Code => {
             Response::new("200 OK", "image/svg+xml", code(&target, host, site)?.svg().into_bytes()).of_page()
         }
@@ -182,6 +188,28 @@ fn room(target: &Target) -> Result<Option<String>, Response> {
         1..=limits::ID_BYTES => Ok(Some(room)),
         _ => Err(bad(format!("The room is longer than {} bytes.\n", limits::ID_BYTES))),
     }
+}
+
+/// Whether the client has what it asks for (RFC 9110, section 13.1.2): If-None-Match has the tag, weak or strong, or `*`. What is no list of tags
+/// says nothing.
+fn has_already(fields: &[httparse::Header], etag: &str) -> bool {
+    field(fields, "If-None-Match").any(|list| list == "*" || has_tag(list, etag))
+}
+
+/// Whether a list of entity tags has this one. A tag may have commas in it.
+fn has_tag(list: &str, etag: &str) -> bool {
+    let mut rest = list.trim_start_matches([' ', '\t', ',']);
+    while let Some((opaque, behind)) =
+        rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"').and_then(|tag| tag.split_once('"'))
+    {
+        if etag.trim_matches('"') == opaque {
+            return true;
+        }
+        let next = behind.trim_start_matches([' ', '\t']);
+        // Behind a tag there is a comma or the end.
+        rest = if next.starts_with(',') { next.trim_start_matches([' ', '\t', ',']) } else { "" };
+    }
+    false
 }
 
 /// The one `Host` of a request (RFC 9112, section 3.2); HTTP/1.0 may have none.
@@ -310,6 +338,11 @@ impl Response {
         Response::new(status, "text/plain; charset=utf-8", body)
     }
 
+    /// The client has it (RFC 9110, section 15.4.5): there is no body, and nothing that describes one.
+    fn not_modified() -> Self {
+        Response::empty("304 Not Modified")
+    }
+
     fn empty(status: &str) -> Self {
         let head = format!("HTTP/1.1 {status}\r\nX-Content-Type-Options: nosniff\r\n");
         Response { head, body: Cow::Borrowed(b"") }
@@ -426,5 +459,41 @@ mod tests {
         let host = "a".repeat(254) + ":65535";
         let room = "%00".repeat(limits::ID_BYTES);
         assert_leads(&site(), &format!("/qr.svg?room={room}"), &host, &format!("http://{host}/?room={room}"));
+    }
+
+    #[test]
+    fn a_tag_is_found_in_a_list() {
+        for list in [
+            "\"a\"",
+            "W/\"a\"",
+            "\"b\", \"a\"",
+            "\"b\",\"a\"",
+            " , \"b\"\t,, W/\"c\" ,\"a\" ,",
+            "\"\", \"a\"",
+            "\"b,c\", \"a\"",
+            "\"W/\", \"a\", d",
+        ] {
+            assert!(has_tag(list, "\"a\""), "{list}");
+        }
+        for list in [
+            "",
+            ",",
+            "a",
+            "\"a",
+            "a\"",
+            "'a'",
+            "\"A\"",
+            "\"b, \"a\"",
+            "w/\"a\"",
+            "W/ \"a\"",
+            "\"b\" \"a\"",
+            "\"b\"; \"a\"",
+            "b, \"a\"",
+            "\"a \"",
+            "\"aa\"",
+            "*",
+        ] {
+            assert!(!has_tag(list, "\"a\""), "{list}");
+        }
     }
 }
