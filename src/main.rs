@@ -1,6 +1,6 @@
 //! The `classhub` command: arguments in, exit code out.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use classhub::host::{addresses, descriptors, logging};
 use classhub::net::exchange;
 use classhub::net::http::Site;
 use classhub::net::{BindError, Server};
+use classhub::page::qr::Qr;
 use log::{info, warn};
 
 /// The command line is wrong.
@@ -63,11 +64,7 @@ fn serve(config: Config) -> Done {
         site: Site { allowed_origins: config.allowed_origins.clone(), ..Site::default() },
     };
     let server = bind(&config, options)?;
-    let bound = server.addresses();
-    // For whoever started it, whatever the log's level: these are the addresses to open.
-    for url in addresses::urls(&bound) {
-        say(&format!("listening on {url}"));
-    }
+    tell_where(&server.addresses());
     server.run()?;
     info!("stopped");
     Ok(())
@@ -82,6 +79,25 @@ fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError
             Server::bind(&[(Ipv4Addr::UNSPECIFIED, port).into()], options, config.hub.clone())
         }
         bound => bound,
+    }
+}
+
+/// Says where the hub listens, for whoever started it and whatever the log's level: these are the addresses to open. A person at a terminal is
+/// shown a code to scan; the journal has no use for one.
+fn tell_where(bound: &[SocketAddr]) {
+    let machine = addresses::of_machine();
+    let urls = addresses::urls(bound, &machine);
+    for url in &urls {
+        say(&format!("listening on {url}"));
+    }
+    let for_others = addresses::urls_for_others(bound, &machine);
+    let Some(url) = for_others.first().or(urls.first()) else { return };
+    let to_scan = for_others.first().filter(|_| std::io::stderr().is_terminal());
+    if let Some(code) = to_scan.and_then(|url| Qr::of(&format!("{url}/"))) {
+        say(&format!("\n{}", code.terminal()));
+        say(&format!("手机扫码进入课堂，投影请打开 · Scan to come in; to show on a projector: {url}/join"));
+    } else {
+        say(&format!("to show on a projector: {url}/join"));
     }
 }
 

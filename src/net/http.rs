@@ -153,7 +153,7 @@ enum Resource {
 fn shown(site: &Site) -> Vec<String> {
     let machine = (site.machine)();
     let for_others = addresses::urls_for_others(&site.bound, &machine);
-    if for_others.is_empty() { addresses::urls_among(&site.bound, &machine) } else { for_others }
+    if for_others.is_empty() { addresses::urls(&site.bound, &machine) } else { for_others }
 }
 
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.

@@ -1,0 +1,99 @@
+//! What the hub says when it starts, to a person at a terminal and to a journal.
+//!
+//! Owns: a terminal, and what stands on it. Refuses to know: how a code is drawn (its own file tests that), and what is logged later.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use classhub::{host::addresses, page::qr::Qr};
+use common::{Hub, PATIENCE, Response, tcp};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+
+#[test]
+fn a_journal_is_told_where_and_shown_no_code() {
+    let hub = Hub::start("");
+    assert_eq!(hub.wait_for_line("/join"), format!("to show on a projector: http://{}/join", hub.addr));
+    assert_eq!(hub.lines()[0], format!("listening on http://{}", hub.addr));
+    assert!(hub.lines().iter().all(|line| line.is_ascii() && !line.contains('\x1b')), "{:?}", hub.lines());
+}
+
+#[test]
+fn a_terminal_is_shown_a_code_to_scan() {
+    let (lines, _hub) = on_terminal("0.0.0.0:0");
+    let listening: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("listening on ")).collect();
+    let port: u16 = listening[0].strip_prefix("http://localhost:").and_then(|port| port.parse().ok()).expect("a port");
+
+    // What it said is what it says when asked.
+    let mut stream = tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    std::io::Write::write_all(&mut stream, b"GET /addresses.json HTTP/1.1\r\nHost: a\r\n\r\n").expect("the hub reads");
+    let json: serde_json::Value = serde_json::from_slice(&Response::read(&mut stream).body).expect("JSON");
+    let told = if listening.len() > 1 { &listening[1..] } else { &listening[..] };
+    assert_eq!(json, serde_json::json!({ "urls": told }));
+
+    let (last, shown) = lines.split_last().expect("there are lines");
+    assert!(last.ends_with(&format!(" {}/join", told[0])), "{last}");
+    if addresses::urls_for_others(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))], &addresses::of_machine())
+        .is_empty()
+    {
+        eprintln!("NOT TESTED: this machine has no network, and so there is no code");
+        return;
+    }
+    let code = Qr::of(&format!("{}/", told[0])).expect("a short text").terminal();
+    assert_eq!(shown[listening.len()..].join("\n"), format!("\n{code}"));
+    assert!(last.contains("扫码") && last.contains("Scan"), "{last}");
+}
+
+#[test]
+fn a_terminal_is_shown_no_code_that_leads_nowhere() {
+    let (lines, _hub) = on_terminal("127.0.0.1:0");
+    let url = lines[0].strip_prefix("listening on ").expect("an address");
+    assert_eq!(lines[1..], [format!("to show on a projector: {url}/join")]);
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a hub whose standard error is a terminal, and reads from there up to the line that names the projector's page.
+#[track_caller]
+fn on_terminal(listen: &str) -> (Vec<String>, Killed) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("Linux has terminals");
+    grantpt(&controller).expect("it is ours");
+    unlockpt(&controller).expect("it is ours");
+    let name = ptsname(&controller, Vec::new()).expect("it has a name");
+    let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    command.args(["--listen", listen]).stdin(Stdio::null()).stderr(terminal);
+    let hub = Killed(command.spawn().expect("the hub starts"));
+    // The command holds the terminal too: without it, the hub's end is the reader's.
+    drop(command);
+    let (said, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(File::from(controller)).lines();
+        lines.map_while(Result::ok).take_while(|line| said.send(line.clone()).is_ok()).for_each(drop);
+    });
+    let mut read = Vec::new();
+    while !read.last().is_some_and(|line: &String| line.ends_with("/join")) {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line ends with /join: {read:?}"));
+        // A terminal ends its lines with both.
+        read.push(line.trim_end_matches('\r').to_owned());
+    }
+    (read, hub)
+}
