@@ -8,7 +8,7 @@
 //! | [`base`] | small pure tools: the time as a value, fixed slabs, the timer wheel, token buckets |
 //! | [`wire`] | what is said: requests, replies, frames, close reasons |
 //! | [`hub`] | what it means: rooms, seats, the room log. No socket, no clock, no logging |
-//! | [`page`] | the classroom page, embedded |
+//! | [`page`] | the classroom page, embedded, and the QR code that leads to it |
 //! | [`host`] | the machine it lives on: arguments, configuration, clocks, addresses, the log |
 //! | [`net`] | how it travels: one connection, HTTP to the upgrade, the turn, the poll loop |
 //!
