@@ -131,9 +131,7 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
         Resource::Asset(asset) => {
             Response::new("200 OK", asset.content_type, asset.body).of_page().header("ETag", asset.etag)
         }
-        Resource::Code => {
-            Response::new("200 OK", "image/svg+xml", code(&target, host, site)?.svg().into_bytes()).of_page()
-        }
+        Resource::Code => Response::new("200 OK", "image/svg+xml", code(&target, host)?.svg().into_bytes()).of_page(),
         Resource::Addresses => {
             let json = serde_json::json!({ "urls": shown(site) }).to_string() + "\n";
             Response::new("200 OK", "application/json", json.into_bytes()).of_page()
@@ -157,19 +155,12 @@ fn shown(site: &Site) -> Vec<String> {
 }
 
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.
-fn code(target: &Target, host: &str, site: &Site) -> Result<Qr, Response> {
+fn code(target: &Target, host: &str) -> Result<Qr, Response> {
     let authority = target.authority.unwrap_or(host);
     if !target::is_authority(authority) {
         return Err(bad("The request's Host is no name or address that a code could lead to.\n"));
     }
-    let mut url = format!("http://{authority}");
-    // Whoever projects the page on the hub's own machine may have opened it at `localhost`, which would lead each phone to itself.
-    if target::is_loopback(authority)
-        && let Some(other) = addresses::urls_for_others(&site.bound, &(site.machine)()).into_iter().next()
-    {
-        url = other;
-    }
-    url.push('/');
+    let mut url = format!("http://{authority}/");
     if let Some(room) = room(target)? {
         url += "?room=";
         url += &target::encoded(&room);
@@ -408,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_code_leads_to_where_the_page_was_found() {
-        for host in ["board.local:9000", "board", "10.1.2.3:80", "[fd00::7]:9000"] {
+        for host in ["board.local:9000", "board", "10.1.2.3:80", "[fd00::7]:9000", "localhost:9000"] {
             assert_leads(&site(), "/qr.svg", host, &format!("http://{host}/"));
             assert_leads(&site(), "/qr.svg?a=b&room=E00001&room=no", host, &format!("http://{host}/?room=E00001"));
         }
@@ -416,18 +407,6 @@ mod tests {
         assert_leads(&site(), "/qr.svg?room=%E4%B8%89+%2B%26=", "board", encoded);
         // Whom an absolute target asks stands above the Host.
         assert_leads(&site(), "http://board:1/qr.svg?room=a", "other:2", "http://board:1/?room=a");
-    }
-
-    #[test]
-    fn a_code_does_not_lead_a_phone_to_itself() {
-        for host in ["localhost:9000", "127.0.0.1:1234", "[::1]:9000", "LOCALHOST"] {
-            assert_leads(&site(), "/qr.svg?room=a", host, "http://192.168.1.5:9000/?room=a");
-        }
-        // There is nothing better on a machine without a network, or where nobody else is let in.
-        let alone = Site { machine: || vec!["127.0.0.1".parse().unwrap()], ..site() };
-        assert_leads(&alone, "/qr.svg", "localhost:9000", "http://localhost:9000/");
-        let closed = Site { bound: vec!["127.0.0.1:9000".parse().unwrap()], ..site() };
-        assert_leads(&closed, "/qr.svg", "localhost:9000", "http://localhost:9000/");
     }
 
     #[test]

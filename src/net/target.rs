@@ -91,16 +91,6 @@ pub(super) fn is_authority(text: &str) -> bool {
     text.len() <= AUTHORITY_BYTES && is_host && port.is_none_or(is_port)
 }
 
-/// Whether a host means whoever says it: `localhost`, 127.0.0.0/8 or ::1.
-pub(super) fn is_loopback(authority: &str) -> bool {
-    let (host, _) = parts(authority);
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match host.parse::<std::net::IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
-    }
-}
-
 /// Host and port of an authority. The colons of an IPv6 address are in its brackets.
 fn parts(authority: &str) -> (&str, Option<&str>) {
     let after_host = authority.rfind(']').map_or(0, |at| at + 1);
@@ -220,24 +210,6 @@ mod tests {
             &longer,
         ] {
             assert!(!is_authority(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn some_hosts_lead_nowhere_else() {
-        for host in [
-            "localhost",
-            "LocalHost:9000",
-            "a.localhost",
-            "127.0.0.1",
-            "127.3.2.1:80",
-            "[::1]:9000",
-            "[::ffff:127.0.0.1]",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["board", "localhost.local", "128.0.0.1", "127.0.0.1.example", "[::2]", "[fd00::1]:1", ""] {
-            assert!(!is_loopback(host), "{host}");
         }
     }
 }
