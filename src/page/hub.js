@@ -55,21 +55,27 @@ export class Hub {
    * `state({name, until, why})`, where `why` is null or what led here:
    *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
    *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
-   * `joined(room, {again, complete, gap})` for the answer to one's own join: `again` if nobody asked for it, `complete`
-   *   if all that was missed follows as frames, `gap` if not all of it can be had;
-   * `caught()` once every frame from before has come, and after a break all that was sent before it is known;
+   * `joined(room, {again, complete, gap, same, time})` for the answer to one's own join: `again` if nobody asked for it,
+   *   `complete` if all that was missed follows as frames, `gap` if not all of it can be had, `same` if it is the seat of the
+   *   token that was shown, `time` by the hub's clock;
+   * `caught(room)` once every frame from before has come, and after a break all that was sent before it is known;
+   *   and again whenever it was asked who is there;
    * `frame(body)` for what the room hears, each once and in order; `hole()` where one should have come and did not;
-   * `receipt(data)` for who has received what; `failure(reply)` for what went wrong.
+   * `answer(body)` for what the hub tells this page alone; `receipt(data)` for who has received what;
+   * `failure(reply)` for what went wrong.
    */
   constructor(url, on) {
     this.url = url;
     this.on = on;
     this.socket = null;
     this.stale = []; // connections given up, which may still hold the seat
-    this.wanted = null; // {member, room} while somebody wants to be there
+    this.wanted = null; // {member, room, codes} while somebody wants to be there
     this.token = null; // of the seat, as the hub gave it
+    this.since = null; // all frames after this one may be asked for with that token
     this.seen = null; // the number of the last frame seen; null if what came before is not on the page
     this.pulled = null; // the `ref` of a pull that was not answered yet
+    this.caught = false; // whether what came before this seat was taken has come
+    this.beaten = 0; // when the hub last got a sign of life
     this.automatic = false; // whether the present try is our own idea
     this.tries = 0;
     // Nobody else's `ref` is like ours, and none of an earlier page either.
@@ -89,11 +95,15 @@ export class Hub {
     });
   }
 
-  /** Takes a seat, and keeps it until `leave`. With the `token` of an earlier one in this room it is that seat again. */
-  join(member, room, token) {
-    this.wanted = { member, room };
-    this.token = token || null;
-    this.seen = null;
+  /**
+   * Takes a seat, and keeps it until `leave`. `codes` is what the hub may want to be shown (`passcode`, `ownerPasscode`). With
+   * the `token` of an earlier seat in this room it is that one again, and all that came after number `seen` is heard again.
+   */
+  join(member, room, codes, past) {
+    this.wanted = { member, room, codes };
+    this.token = past ? past.token : null;
+    this.since = past ? past.since : null;
+    this.seen = past ? past.seen : null;
     this.automatic = false;
     this.tries = 0;
     this.state.why = null;
@@ -117,31 +127,27 @@ export class Hub {
   /** Gives the seat up. */
   leave() {
     if (this.state.name === 'joined') {
-      this.send({ msgType: 3, textData: { dataType: 2, data: { roomNumber: this.wanted.room } } });
+      this.say(2, {}, this.nextRef());
     }
-    this.wanted = this.token = this.seen = null;
+    this.wanted = this.token = this.since = this.seen = null;
     this.rest();
     this.drop(); // what was sent goes out first
     this.become('out');
   }
 
-  /** How many bytes a message takes as it is sent. */
+  /** How many bytes a chat message takes as it is sent. */
   size(ref, content) {
-    return bytes(JSON.stringify(this.message(ref, content)));
+    return bytes(JSON.stringify(this.message(3, 3, { content }, ref)));
   }
 
-  /** Says something to the room; whether it was sent. The hub's echo, or its refusal, has the same `ref`. */
-  say(ref, content) {
-    return this.state.name === 'joined' && this.send(this.message(ref, content));
+  /** Says something to the room, or asks it of the hub; whether it was sent. The hub's echo, or its refusal, has the same `ref`. */
+  say(dataType, data, ref) {
+    return this.state.name === 'joined' && this.send(this.message(3, dataType, data, ref));
   }
 
   /** Tells the authors of these messages, up to 64, that they have arrived; whether that was sent. */
   receive(ref, seqs) {
-    return this.state.name === 'joined' && this.send({
-      msgType: 4,
-      textData: { dataType: 3, data: { roomNumber: this.wanted.room, seq: seqs } },
-      extendFields: { ref },
-    });
+    return this.state.name === 'joined' && this.send(this.message(4, 3, { seq: seqs }, ref));
   }
 
   /** A `ref` that nobody has used. */
@@ -150,12 +156,9 @@ export class Hub {
     return this.page + '.' + this.refs;
   }
 
-  message(ref, content) {
-    return {
-      msgType: 3,
-      textData: { dataType: 3, data: { roomNumber: this.wanted ? this.wanted.room : '', content } },
-      extendFields: { ref },
-    };
+  message(msgType, dataType, data, ref) {
+    const roomNumber = this.wanted ? this.wanted.room : '';
+    return { msgType, textData: { dataType, data: Object.assign({ roomNumber }, data) }, extendFields: { ref } };
   }
 
   // ---- The way in ----
@@ -183,22 +186,16 @@ export class Hub {
   }
 
   ask() {
-    this.send({
-      msgType: 2,
-      textData: { dataType: 1, data: { from: this.wanted.member, roomNumber: this.wanted.room } },
-      // The hub reads null as absent.
-      extendFields: { ref: this.nextRef(), resumeToken: this.token, lastSeq: this.seen },
-    });
+    const request = this.message(2, 1, { from: this.wanted.member }, this.nextRef());
+    // The hub reads null as absent.
+    Object.assign(request.extendFields, { resumeToken: this.token, lastSeq: this.seen }, this.wanted.codes);
+    this.send(request);
   }
 
   // The answer stands behind all that the hub had for this page when it was asked. Until it comes, something must.
   pull() {
     this.pulled = this.nextRef();
-    this.send({
-      msgType: 5,
-      textData: { dataType: 1, data: { roomNumber: this.wanted.room } },
-      extendFields: { ref: this.pulled },
-    });
+    this.send(this.message(5, 1, {}, this.pulled));
     this.wait(ANSWER_MS, () => this.broken(1006));
   }
 
@@ -270,6 +267,9 @@ export class Hub {
     if (reply === null || typeof reply !== 'object') {
       return;
     }
+    if (performance.now() - this.beaten > HEARTBEAT_MS) {
+      this.beat();
+    }
     if (this.state.name === 'joined' && this.pulled !== null) {
       this.wait(ANSWER_MS, () => this.broken(1006)); // what stands before the answer may be long
     }
@@ -293,7 +293,9 @@ export class Hub {
       if (body.msgType === 4) {
         this.on.receipt(data);
       } else if (body.msgType === 5) {
-        this.answered(beside);
+        this.answered(data, beside);
+      } else if (beside.seq === undefined) {
+        this.on.answer(body);
       } else {
         this.next(body, beside);
       }
@@ -303,22 +305,28 @@ export class Hub {
   seated(room, beside) {
     const complete = !Array.isArray(room.members);
     const again = this.automatic;
+    const same = this.token === beside.resumeToken;
     this.token = beside.resumeToken;
     this.seen = beside.seq;
+    if (!complete) {
+      this.since = beside.seq;
+    }
+    this.caught = false;
     this.automatic = true;
     this.tries = 0;
     // The seat is here now. Closed any sooner, one of these could have taken it along.
     this.stale.splice(0).forEach(socket => socket.close());
     this.become('joined');
-    this.on.joined(room, { again, complete, gap: beside.gap === true });
+    this.on.joined(room, { again, complete, gap: beside.gap === true, same, time: beside.time });
     this.pull();
   }
 
-  answered(beside) {
+  answered(room, beside) {
     if (beside.ref === this.pulled) {
       this.rest();
       this.pulled = null;
-      this.on.caught();
+      this.caught = true;
+      this.on.caught(room);
     }
   }
 
@@ -330,13 +338,23 @@ export class Hub {
       this.on.hole();
     }
     this.seen = beside.seq;
-    if (beside.reason === 'removed' && body.textData.data.newLeaveMember.id === this.wanted.member.id) {
-      this.rest();
-      this.drop();
-      this.become('closed', 0, { removed: true });
-      return;
+    const { newJoinMember, newLeaveMember } = body.textData.data;
+    const me = this.wanted.member.id;
+    if (newJoinMember && newJoinMember.id === me) {
+      // It came back when nobody sat here any more: its token is good from here on.
+      this.since = beside.seq;
     }
     this.on.frame(body);
+    // What is heard again may tell of a removal that is over.
+    if (this.caught && beside.reason === 'removed' && newLeaveMember && newLeaveMember.id === me) {
+      this.removed();
+    }
+  }
+
+  removed() {
+    this.rest();
+    this.drop();
+    this.become('closed', 0, { removed: true });
   }
 
   refused(reply) {
@@ -351,6 +369,8 @@ export class Hub {
         this.rest();
         this.become('refused', 0, why);
       }
+    } else if (this.state.name === 'joined' && reply.ref === this.pulled && reply.code === 'not_joined') {
+      this.removed();
     } else if (this.state.name === 'joined') {
       this.on.failure(reply);
     }
@@ -359,8 +379,8 @@ export class Hub {
   // ---- Tools ----
 
   beat() {
-    if (this.state.name !== 'out') {
-      this.send({ msgType: 1 });
+    if (this.state.name !== 'out' && this.send({ msgType: 1 })) {
+      this.beaten = performance.now();
     }
   }
 

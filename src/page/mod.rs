@@ -56,11 +56,21 @@ macro_rules! asset {
 
 static ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
+    asset!("/join", HTML, "join.html"),
     asset!("/style.css", CSS, "style.css"),
     asset!("/app.js", SCRIPT, "app.js"),
+    asset!("/attendance.js", SCRIPT, "attendance.js"),
+    asset!("/element.js", SCRIPT, "element.js"),
+    asset!("/hands.js", SCRIPT, "hands.js"),
     asset!("/hub.js", SCRIPT, "hub.js"),
+    asset!("/join.js", SCRIPT, "join.js"),
+    asset!("/memory.js", SCRIPT, "memory.js"),
     asset!("/outbox.js", SCRIPT, "outbox.js"),
+    asset!("/people.js", SCRIPT, "people.js"),
+    asset!("/poll.js", SCRIPT, "poll.js"),
     asset!("/receipts.js", SCRIPT, "receipts.js"),
+    asset!("/room.js", SCRIPT, "room.js"),
+    asset!("/talk.js", SCRIPT, "talk.js"),
     asset!("/words.js", SCRIPT, "words.js"),
     asset!("/icon.svg", SVG, "icon.svg"),
 ];

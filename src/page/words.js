@@ -13,17 +13,66 @@ const WORDS = {
   other_language: ['English', '中文'],
   name: ['姓名', 'Your name'],
   room: ['房间号', 'Room'],
+  number: ['学号（可不填）', 'Your number (if you have one)'],
+  roomcode: ['房间口令', 'Room passcode'],
+  i_teach: ['我是老师', 'I am the teacher'],
+  passcode: ['教师口令', 'Teacher’s passcode'],
   join: ['加入', 'Join'],
   leave: ['离开', 'Leave'],
   send: ['发送', 'Send'],
   message: ['消息', 'Message'],
   message_hint: ['说点什么…', 'Say something…'],
+  show_all: ['显示全部', 'Show all'],
+  show_less: ['收起', 'Show less'],
   talk: ['聊天', 'Talk'],
   here: ['在场', 'Here'],
+  people: ['人', 'people', 'person'],
   you: ['（我）', '(you)'],
+  teacher: ['老师', 'teacher'],
+  invite: ['邀请', 'Invite'],
+  add_room: ['再加入一个房间', 'Join another room'],
+  new_room: ['新房间', 'New room'],
+  rooms: ['房间', 'Rooms'],
+  unread: ['{n} 条新消息', '{n} new messages', '{n} new message'],
+
+  hand: ['举手', 'Raise hand'],
+  hand_up: ['已举手', 'hand up'],
+  hands: ['举手的人', 'Hands up'],
+  poll: ['投票', 'Poll'],
+  poll_question: ['问题（可不填）', 'Question (may be left out)'],
+  poll_choice: ['选项 {n}', 'Choice {n}'],
+  poll_ask: ['发起投票', 'Start the poll'],
+  poll_few: ['请至少填写两个选项。', 'Please give at least two choices.'],
+  poll_votes: ['{n} 票 · {percent}%', '{n} votes · {percent}%', '{n} vote · {percent}%'],
+  poll_total: ['共 {n} 票，进行中', '{n} votes so far', '{n} vote so far'],
+  poll_result: ['共 {n} 票，已结束', '{n} votes, closed', '{n} vote, closed'],
+  poll_end: ['结束投票', 'End the poll'],
+  poll_hide: ['收起投票', 'Hide the poll'],
+
+  for_teacher: ['教师工具', 'For the teacher'],
+  lock: ['锁定房间', 'Lock the room'],
+  quiet: ['安静模式', 'Quiet'],
+  attendance: ['下载考勤表', 'Attendance (CSV)'],
+  remove: ['移出', 'Remove'],
+  remove_who: ['移出 {name}', 'Remove {name}'],
+  cancel: ['取消', 'Cancel'],
+  removed: ['已移出：', 'Removed:'],
+  let_in: ['允许返回', 'Let back in'],
+  let_in_who: ['允许返回：{name}', 'Let back in: {name}'],
+  is_locked: ['房间已锁定：暂时不能有新人加入。', 'Locked: nobody new can join just now.'],
+  is_quiet: ['安静模式：只有老师可以发言。', 'Quiet: only the teacher can write just now.'],
+  is_quiet_mine: ['安静模式：只有您可以发言。', 'Quiet: only you can write just now.'],
+  now_locked: ['房间已锁定', 'The room is locked'],
+  now_unlocked: ['房间已解锁', 'The room is open again'],
+  now_quiet: ['安静模式已开启', 'Quiet is on'],
+  now_unquiet: ['安静模式已关闭', 'Quiet is off'],
+  table_joined: ['加入时间', 'joined'],
+  table_left: ['离开时间', 'left'],
+  table_minutes: ['在场分钟数', 'minutes present'],
+  table_name: ['姓名', 'name'],
+  table_number: ['学号', 'number'],
   try_again: ['再试一次', 'Try again'],
   try_now: ['立即重试', 'Try now'],
-  stop_trying: ['取消', 'Cancel'],
 
   state_out: ['未加入房间', 'Not in a room'],
   state_connecting: ['正在连接…', 'Connecting…'],
@@ -43,6 +92,7 @@ const WORDS = {
   left_removed: ['被移出了房间', 'was removed'],
   entered: ['您已加入房间', 'You are in the room'],
   returned: ['您回来了。', 'You are back.'],
+  earlier: ['更早的消息不再显示。', 'Earlier messages are not shown.'],
   gap: ['这里缺了一些消息：您不在的时候说的，服务器已经没有了。', 'Some messages are missing here: they were said while you were away, and the hub no longer has them.'],
   waiting: ['等待发送：', 'Waiting to be sent:'],
   received_by: ['{of} 人中 {n} 人已收到', 'received by {n} of {of}'],
@@ -58,10 +108,11 @@ const WORDS = {
   closed_4001: ['您的座位已在另一个页面或客户端中使用，本页面已退出房间。', 'Your seat was taken over by another page or app, so this page is no longer in the room.'],
   closed_4002: ['本机的网络太慢，跟不上房间里的消息，服务器断开了连接。', 'This device was too slow for all that is said in the room, and the hub hung up.'],
   closed_other: ['服务器断开了连接（代码 {code}）。', 'The hub hung up (code {code}).'],
-  closed_removed: ['您被移出了房间。', 'You were removed from the room.'],
+  closed_removed: ['您被移出了房间。如要返回，请先和老师说。', 'You were removed from the room. To come back, speak with your teacher first.'],
   duplicate: ['若这是复制出来的标签页，请用原来的那一个。', 'You are already in this room in another page or app: leave it there first, then try again. A copied tab counts as another page.'],
   duplicate_held: ['服务器还为您断线前的连接留着座位。', 'The hub still keeps your seat for the connection that broke.'],
 
+  number_long: ['学号太长：现有 {n} 字节，最多 {most} 字节。', 'This number is too long: {n} bytes, and {most} is the most.'],
   name_missing: ['请填写姓名。', 'Please enter your name.'],
   room_missing: ['请填写房间号。', 'Please enter a room.'],
   name_long: ['姓名太长：现有 {n} 字节，最多 {most} 字节（{han} 个汉字或 {most} 个英文字母）。', 'This name is too long: {n} bytes, and {most} is the most ({most} plain letters, or {han} Chinese characters).'],
@@ -73,7 +124,7 @@ const WORDS = {
 
 let spoken = 0;
 
-// What an element says, where that has parts to fill in. Without an entry it is its data-say alone.
+// What an element says, where that has parts to fill in. Without an entry it is its key alone.
 const parts = new WeakMap();
 
 /** The language now spoken, as an element's `lang` would have it. */
@@ -81,16 +132,24 @@ export function language() {
   return LANGUAGES[spoken];
 }
 
-/** Speaks `wanted` from now on, or the nearest there is, everywhere on the page. */
+/** Speaks `wanted` from now on, or the nearest there is. What is there already says it when it is dressed again. */
 export function speak(wanted) {
   spoken = /^zh\b/i.test(wanted || '') ? 0 : 1;
   document.documentElement.lang = spoken === 0 ? 'zh-CN' : 'en';
-  for (const element of document.querySelectorAll('[data-say]')) {
-    element.textContent = text(element.dataset.say, parts.get(element));
-  }
-  for (const element of document.querySelectorAll('[data-label]')) {
-    element.setAttribute('aria-label', text(element.dataset.label));
-  }
+}
+
+function each(root, name, then) {
+  root.querySelectorAll('[data-' + name + ']').forEach(element => {
+    then(element, text(element.dataset[name], parts.get(element)));
+  });
+}
+
+/** Lets everything within `root` speak the language now spoken. */
+export function dress(root) {
+  each(root, 'say', (element, words) => { element.textContent = words; });
+  each(root, 'label', (element, words) => element.setAttribute('aria-label', words));
+  each(root, 'hint', (element, words) => { element.placeholder = words; });
+  root.querySelectorAll('time').forEach(tell);
 }
 
 /** The other language: what the switch changes to. */
@@ -103,9 +162,11 @@ export function known(key) {
   return Object.prototype.hasOwnProperty.call(WORDS, key);
 }
 
-/** The text for `key` with its `{…}` filled in. */
+/** The text for `key` with its `{…}` filled in. A third text is what English says of one. */
 export function text(key, filling) {
-  return WORDS[key][spoken].replace(/\{(\w+)\}/g, (whole, part) => String((filling || {})[part]));
+  const forms = WORDS[key];
+  const form = spoken === 1 && forms[2] && filling.n === 1 ? forms[2] : forms[spoken];
+  return form.replace(/\{(\w+)\}/g, (whole, part) => String((filling || {})[part]));
 }
 
 /** Lets `element` say the text, now and in whatever language comes; `null` silences it. */
@@ -122,5 +183,32 @@ export function say(element, key, filling) {
   // Writing the same words again would have a screen reader read them again.
   if (element.textContent !== words) {
     element.textContent = words;
+  }
+}
+
+/** Lets `element` be called so by a screen reader, in place of what is in it. */
+export function label(element, key, filling) {
+  element.dataset.label = key;
+  parts.set(element, filling);
+  element.setAttribute('aria-label', text(key, filling));
+}
+
+/** A point in time, by the hub's clock, as one says it in the language now spoken. */
+export function clock(time) {
+  const element = document.createElement('time');
+  const date = new Date(time);
+  if (time && !isNaN(date)) {
+    element.dateTime = date.toISOString();
+    tell(element);
+  }
+  return element;
+}
+
+function tell(element) {
+  const date = new Date(element.dateTime);
+  const lang = document.documentElement.lang;
+  if (!isNaN(date)) {
+    element.title = date.toLocaleString(lang);
+    element.textContent = date.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' });
   }
 }
