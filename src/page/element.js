@@ -6,6 +6,8 @@
 // Whatever came from somebody else gets onto the page through textContent and text nodes alone, so that a name is never
 // more than a name.
 
+import { say } from './words.js';
+
 /** A new element with its classes and what is in it: elements, or texts. */
 export function make(tag, classes, ...inside) {
   const element = document.createElement(tag);
@@ -24,6 +26,13 @@ export function button(classes, then, ...inside) {
   return element;
 }
 
+/** A button that says the text `key`. */
+export function sayingButton(classes, key, then) {
+  const element = button(classes, then);
+  say(element, key);
+  return element;
+}
+
 /** What somebody is called. */
 export function nameOf(member) {
   return String(member.personName || member.nickName || member.id || '?');
@@ -36,11 +45,7 @@ export function nameElement(member) {
 
 /** Puts these children into `list` in this order, and moves none that stands right: whoever has the focus keeps it. */
 export function arrange(list, children) {
-  Array.from(list.children).forEach(child => {
-    if (!children.includes(child)) {
-      child.remove();
-    }
-  });
+  Array.from(list.children).forEach(child => children.includes(child) || child.remove());
   children.forEach((child, i) => {
     if (list.children[i] !== child) {
       list.insertBefore(child, list.children[i] || null);

@@ -13,87 +13,86 @@ const PATIENCE_MS = 2000;
 const STEP_MS = 50;
 const STEPS_MOST = 40;
 
-export class Hands {
-  /** `on`: `say(up)` tells the room, once however often it is asked to; `saying()` is whether it still has to. */
-  constructor(me, on) {
-    this.me = me;
-    this.on = on;
-    this.up = []; // {id, said, hidden}: said again in this round; hidden if it may have gone down in a gap
-    this.wanted = false; // whether one's own is to be up
-    this.due = 0; // when one's own is said again at the latest
-    this.timer = 0;
-  }
+/** `say(up)` tells the room, once however often it is asked to; `saying()` is whether it still has to. */
+export function watchHands(me, say, saying) {
+  // {id, said, hidden}: said again in this round; hidden if it may have gone down in a gap.
+  let up = [];
+  // When one's own is said again at the latest.
+  let due = 0;
+  let timer = 0;
 
-  /** Who has a hand up, the first first. */
-  ids() {
-    return this.up.filter(hand => !hand.hidden).map(hand => hand.id);
-  }
+  const place = () => up.findIndex(hand => hand.id === me);
 
-  /** Raises one's own hand, or lowers it. */
-  want(up) {
-    this.wanted = up;
-    this.on.say(up);
-  }
+  const hands = {
+    /** Whether one's own is to be up. */
+    wanted: false,
 
-  /** Somebody raised a hand, lowered it, or said again that it is up. */
-  hear(id, content) {
-    if (typeof content.up !== 'boolean') {
-      return;
-    }
-    const hand = this.up.find(hand => hand.id === id);
-    if (!content.up) {
-      this.lower(id);
-    } else if (hand) {
-      hand.said = true;
-      hand.hidden = false;
-    } else {
-      this.up.push({ id, said: true, hidden: false });
-    }
-    if (id === this.me && !this.on.saying()) {
-      this.wanted = content.up;
-    }
-  }
+    /** Who has a hand up, the first first. */
+    ids: () => up.filter(hand => !hand.hidden).map(hand => hand.id),
 
-  /** Whoever leaves takes the hand along. */
-  lower(id) {
-    this.up = this.up.filter(hand => hand.id !== id);
-  }
+    /** Raises one's own hand, or lowers it. */
+    turn() {
+      hands.wanted = !hands.wanted;
+      say(hands.wanted);
+    },
 
-  /** Only these are here. */
-  only(ids) {
-    this.up = this.up.filter(hand => ids.has(hand.id));
-  }
+    /** Somebody raised a hand, lowered it, or said again that it is up. */
+    hear(id, content) {
+      const hand = up.find(hand => hand.id === id);
+      if (content.up === false) {
+        hands.lower(id);
+      } else if (content.up !== true) {
+        return;
+      } else if (hand) {
+        hand.said = true;
+        hand.hidden = false;
+      } else {
+        up.push({ id, said: true });
+      }
+      if (id === me && !saying()) {
+        hands.wanted = content.up;
+      }
+    },
 
-  /** Somebody is here who has not seen them go up. */
-  round() {
-    this.up.forEach(hand => { hand.said = false; });
-    const place = this.up.findIndex(hand => hand.id === this.me);
-    const wait = PATIENCE_MS + STEP_MS * Math.min(place, STEPS_MOST);
-    this.due = performance.now() + wait;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.settle(), wait);
-  }
+    /** Whoever leaves takes the hand along. */
+    lower(id) {
+      up = up.filter(hand => hand.id !== id);
+    },
 
-  /** What was missed is not known: each hand but one's own may be down. */
-  doubt() {
-    this.up.forEach(hand => { hand.hidden = hand.id !== this.me; });
-  }
+    /** Only these are here. */
+    only(ids) {
+      up = up.filter(hand => ids.has(hand.id));
+    },
 
-  /** Says what the room should know of one's own hand and does not. */
-  settle() {
-    const place = this.up.findIndex(hand => hand.id === this.me);
-    if (this.wanted !== place >= 0) {
-      this.on.say(this.wanted);
-    } else if (this.wanted && !this.up[place].said
-        && (performance.now() >= this.due || this.up.slice(0, place).every(hand => hand.said))) {
-      this.on.say(true);
-    }
-  }
+    /** Somebody is here who has not seen them go up. */
+    round() {
+      const wait = PATIENCE_MS + STEP_MS * Math.min(place(), STEPS_MOST);
+      up.forEach(hand => { hand.said = false; });
+      due = performance.now() + wait;
+      clearTimeout(timer);
+      timer = setTimeout(hands.settle, wait + 1);
+    },
 
-  /** Another room. */
-  clear() {
-    this.up = [];
-    this.wanted = false;
-    clearTimeout(this.timer);
-  }
+    /** What was missed is not known: each hand but one's own may be down. */
+    doubt() {
+      up.forEach(hand => { hand.hidden = hand.id !== me; });
+    },
+
+    /** Says what the room should know of one's own hand and does not. */
+    settle() {
+      const at = place();
+      const isUp = at >= 0;
+      const isTurn = isUp && !up[at].said && (performance.now() >= due || up.slice(0, at).every(hand => hand.said));
+      if (hands.wanted !== isUp || (hands.wanted && isTurn)) {
+        say(hands.wanted);
+      }
+    },
+
+    /** Another room. */
+    clear() {
+      up = [];
+      hands.wanted = false;
+    },
+  };
+  return hands;
 }

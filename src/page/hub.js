@@ -49,160 +49,153 @@ export function address() {
   return (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws';
 }
 
-export class Hub {
-  /**
-   * `on` hears of everything:
-   * `state({name, until, why})`, where `why` is null or what led here:
-   *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
-   *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
-   * `joined(room, {again, complete, gap, same, time})` for the answer to one's own join: `again` if nobody asked for it,
-   *   `complete` if all that was missed follows as frames, `gap` if not all of it can be had, `same` if it is the seat of the
-   *   token that was shown, `time` by the hub's clock;
-   * `caught(room)` once every frame from before has come, and after a break all that was sent before it is known;
-   *   and again whenever it was asked who is there;
-   * `frame(body)` for what the room hears, each once and in order; `hole()` where one should have come and did not;
-   * `answer(body)` for what the hub tells this page alone; `receipt(data)` for who has received what;
-   * `failure(reply)` for what went wrong.
-   */
-  constructor(url, on) {
-    this.url = url;
-    this.on = on;
-    this.socket = null;
-    this.stale = []; // connections given up, which may still hold the seat
-    this.wanted = null; // {member, room, codes} while somebody wants to be there
-    this.token = null; // of the seat, as the hub gave it
-    this.since = null; // all frames after this one may be asked for with that token
-    this.seen = null; // the number of the last frame seen; null if what came before is not on the page
-    this.pulled = null; // the `ref` of a pull that was not answered yet
-    this.caught = false; // whether what came before this seat was taken has come
-    this.beaten = 0; // when the hub last got a sign of life
-    this.automatic = false; // whether the present try is our own idea
-    this.tries = 0;
-    // Nobody else's `ref` is like ours, and none of an earlier page either.
-    this.page = Math.random().toString(36).slice(2, 10);
-    this.refs = 0;
-    this.timer = 0;
-    this.state = { name: 'out', until: 0, why: null };
+/**
+ * `on` hears of everything:
+ * `state({name, until, why})`, where `why` is null or what led here:
+ *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
+ *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
+ * `joined(room, {again, complete, gap, same, time})` for the answer to one's own join: `again` if nobody asked for it,
+ *   `complete` if all that was missed follows as frames, `gap` if not all of it can be had, `same` if it is the seat of the
+ *   token that was shown, `time` by the hub's clock;
+ * `caught(room)` once every frame from before has come, and after a break all that was sent before it is known;
+ *   and again whenever it was asked who is there;
+ * `frame(body)` for what the room hears, each once and in order; `hole()` where one should have come and did not;
+ * `answer(body)` for what the hub tells this page alone; `receipt(data)` for who has received what;
+ * `failure(reply)` for what went wrong.
+ */
+export function openHub(url, on) {
+  const hub = {
+    state: { name: 'out', until: 0, why: null },
+    // The tries of the present break.
+    tries: 0,
+    // The token of the seat, as the hub gave it.
+    token: null,
+    // All frames after this one may be asked for with that token.
+    since: null,
+    // The number of the last frame seen; null if what came before is not on the page.
+    seen: null,
+    // Whether what came before this seat was taken has come.
+    caught: false,
+  };
+  let socket = null;
+  // Connections given up, which may still hold the seat.
+  const stale = [];
+  // {member, room, codes} while somebody wants to be there.
+  let wanted = null;
+  // The `ref` of a pull that was not answered yet.
+  let pulled = null;
+  // When the hub last got a sign of life.
+  let beaten = 0;
+  // Whether the present try is our own idea.
+  let automatic = false;
+  // Nobody else's `ref` is like ours, and none of an earlier page either.
+  const page = Math.random().toString(36).slice(2, 10);
+  let refs = 0;
+  let timer = 0;
 
-    setInterval(() => this.beat(), HEARTBEAT_MS);
-    addEventListener('online', () => this.look());
-    addEventListener('offline', () => this.look());
-    document.addEventListener('visibilitychange', () => {
-      this.beat();
-      if (document.visibilityState === 'visible') {
-        this.look();
-      }
-    });
-  }
+  const is = name => hub.state.name === name;
 
   /**
    * Takes a seat, and keeps it until `leave`. `codes` is what the hub may want to be shown (`passcode`, `ownerPasscode`). With
    * the `token` of an earlier seat in this room it is that one again, and all that came after number `seen` is heard again.
    */
-  join(member, room, codes, past) {
-    this.wanted = { member, room, codes };
-    this.token = past ? past.token : null;
-    this.since = past ? past.since : null;
-    this.seen = past ? past.seen : null;
-    this.automatic = false;
-    this.tries = 0;
-    this.state.why = null;
-    this.attempt();
-  }
+  hub.join = (member, room, codes, past) => {
+    wanted = { member, room, codes };
+    hub.token = hub.since = hub.seen = null;
+    Object.assign(hub, past);
+    automatic = false;
+    hub.tries = 0;
+    hub.state.why = null;
+    attempt();
+  };
 
   /** Tries again now: on the connection that was refused if it still stands, else on a new one. */
-  retry() {
-    if (!this.wanted || this.state.name === 'connecting' || this.state.name === 'joined') {
+  hub.retry = () => {
+    if (!wanted || is('connecting') || is('joined')) {
       return;
     }
-    if (this.state.name === 'refused' || this.state.name === 'closed') {
+    if (is('refused') || is('closed')) {
       // A person asked, so a person gets the answer.
-      this.automatic = false;
-      this.state.why = null;
+      automatic = false;
+      hub.state.why = null;
     }
-    this.tries = 0;
-    this.attempt();
-  }
+    hub.tries = 0;
+    attempt();
+  };
 
   /** Gives the seat up. */
-  leave() {
-    if (this.state.name === 'joined') {
-      this.say(2, {}, this.nextRef());
+  hub.leave = () => {
+    if (is('joined')) {
+      hub.say(2, {}, hub.nextRef());
     }
-    this.wanted = this.token = this.since = this.seen = null;
-    this.rest();
-    this.drop(); // what was sent goes out first
-    this.become('out');
-  }
+    wanted = hub.token = hub.since = hub.seen = null;
+    rest();
+    // What was sent goes out first.
+    drop();
+    become('out');
+  };
 
   /** How many bytes a chat message takes as it is sent. */
-  size(ref, content) {
-    return bytes(JSON.stringify(this.message(3, 3, { content }, ref)));
-  }
+  hub.size = (ref, content) => bytes(JSON.stringify(message(3, 3, { content }, ref)));
 
   /** Says something to the room, or asks it of the hub; whether it was sent. The hub's echo, or its refusal, has the same `ref`. */
-  say(dataType, data, ref) {
-    return this.state.name === 'joined' && this.send(this.message(3, dataType, data, ref));
-  }
+  hub.say = (dataType, data, ref) => is('joined') && send(message(3, dataType, data, ref));
 
   /** Tells the authors of these messages, up to 64, that they have arrived; whether that was sent. */
-  receive(ref, seqs) {
-    return this.state.name === 'joined' && this.send(this.message(4, 3, { seq: seqs }, ref));
-  }
+  hub.receive = (ref, seqs) => is('joined') && send(message(4, 3, { seq: seqs }, ref));
 
   /** A `ref` that nobody has used. */
-  nextRef() {
-    this.refs += 1;
-    return this.page + '.' + this.refs;
-  }
+  hub.nextRef = () => {
+    refs += 1;
+    return page + '.' + refs;
+  };
 
-  message(msgType, dataType, data, ref) {
-    const roomNumber = this.wanted ? this.wanted.room : '';
+  function message(msgType, dataType, data, ref) {
+    const roomNumber = wanted ? wanted.room : '';
     return { msgType, textData: { dataType, data: Object.assign({ roomNumber }, data) }, extendFields: { ref } };
   }
 
   // ---- The way in ----
 
-  attempt() {
-    this.become('connecting', 0, this.state.why);
-    this.wait(ATTEMPT_MS, () => this.broken(null));
-    if (this.socket && this.socket.readyState === WebSocket.OPEN) {
-      this.ask();
+  function attempt() {
+    become('connecting', 0, hub.state.why);
+    wait(ATTEMPT_MS, () => broken(null));
+    if (socket && socket.readyState === WebSocket.OPEN) {
+      ask();
       return;
     }
-    this.giveUp();
+    giveUp();
     let opened = false;
-    const socket = new WebSocket(this.url);
-    this.socket = socket;
+    socket = new WebSocket(url);
     socket.onopen = () => {
       opened = true;
-      this.ask();
+      ask();
     };
-    socket.onmessage = event => this.heard(event.data);
+    socket.onmessage = event => heard(event.data);
     socket.onclose = event => {
-      this.socket = null;
-      this.broken(opened ? event.code : null);
+      socket = null;
+      broken(opened ? event.code : null);
     };
   }
 
-  ask() {
-    const request = this.message(2, 1, { from: this.wanted.member }, this.nextRef());
+  function ask() {
+    const request = message(2, 1, { from: wanted.member }, hub.nextRef());
     // The hub reads null as absent.
-    Object.assign(request.extendFields, { resumeToken: this.token, lastSeq: this.seen }, this.wanted.codes);
-    this.send(request);
+    Object.assign(request.extendFields, { resumeToken: hub.token, lastSeq: hub.seen }, wanted.codes);
+    send(request);
   }
 
   // The answer stands behind all that the hub had for this page when it was asked. Until it comes, something must.
-  pull() {
-    this.pulled = this.nextRef();
-    this.send(this.message(5, 1, {}, this.pulled));
-    this.wait(ANSWER_MS, () => this.broken(1006));
+  function pull() {
+    pulled = hub.nextRef();
+    send(message(5, 1, {}, pulled));
+    wait(ANSWER_MS, () => broken(1006));
   }
 
   // The connection is gone, or as good as gone. `code` is null if it never stood.
-  broken(code) {
-    this.giveUp();
-    switch (this.state.name) {
+  function broken(code) {
+    giveUp();
+    switch (hub.state.name) {
       case 'connecting':
       case 'joined':
         break;
@@ -218,212 +211,226 @@ export class Hub {
         return;
     }
     if (FINAL_CLOSES.includes(code)) {
-      this.rest();
-      this.become('closed', 0, { close: code });
+      rest();
+      become('closed', 0, { close: code });
     } else {
       // That the hub can't be reached again yet says less than why it was lost.
-      const why = this.state.why;
+      const why = hub.state.why;
       const known = code === null && why && why.close !== undefined;
-      this.later(known ? why : { close: code }, code === CLOSE_BUSY ? BUSY_FIRST_MS : RETRY_FIRST_MS);
+      later(known ? why : { close: code }, code === CLOSE_BUSY ? BUSY_FIRST_MS : RETRY_FIRST_MS);
     }
   }
 
-  later(why, first) {
+  function later(why, first) {
     // From half of it to all of it, so that a class does not come back in one instant.
-    const most = Math.min(first * Math.pow(2, this.tries), RETRY_MOST_MS);
+    const most = Math.min(first * Math.pow(2, hub.tries), RETRY_MOST_MS);
     const delay = most * (0.5 + Math.random() / 2);
-    this.tries += 1;
-    this.wait(delay, () => this.attempt());
+    hub.tries += 1;
+    wait(delay, attempt);
     // The browser's word on the network decides what is shown and nothing else: a hub on this very
     // device, or on a network that the browser thinks little of, is there all the same.
-    this.become(navigator.onLine === false ? 'offline' : 'waiting', performance.now() + delay, why);
+    become(navigator.onLine === false ? 'offline' : 'waiting', performance.now() + delay, why);
   }
 
   // Something changed outside (the network, or somebody looks at the page again).
-  look() {
-    if (this.state.name === 'waiting' || this.state.name === 'offline') {
+  function look() {
+    if (is('waiting') || is('offline')) {
       if (navigator.onLine === false) {
-        this.become('offline', this.state.until, this.state.why);
+        become('offline', hub.state.until, hub.state.why);
       } else {
-        this.tries = 0;
-        this.attempt();
+        hub.tries = 0;
+        attempt();
       }
-    } else if (this.state.name === 'joined' && this.pulled === null) {
+    } else if (is('joined') && pulled === null) {
       // A connection that died while the device slept looks alive for minutes, since the hub never
       // answers a heartbeat. It does answer this.
-      this.pull();
+      pull();
     }
   }
 
   // ---- What is heard ----
 
-  heard(data) {
+  function heard(data) {
     let reply = null;
     try {
       reply = JSON.parse(data);
     } catch (error) {
-      return; // not the hub's language
+      // Not the hub's language.
+      return;
     }
     if (reply === null || typeof reply !== 'object') {
       return;
     }
-    if (performance.now() - this.beaten > HEARTBEAT_MS) {
-      this.beat();
+    if (performance.now() - beaten > HEARTBEAT_MS) {
+      beat();
     }
-    if (this.state.name === 'joined' && this.pulled !== null) {
-      this.wait(ANSWER_MS, () => this.broken(1006)); // what stands before the answer may be long
+    if (is('joined') && pulled !== null) {
+      // What stands before the answer may be long.
+      wait(ANSWER_MS, () => broken(1006));
     }
     if (reply.status === 1) {
-      this.granted(reply.resultBody || {});
+      granted(reply.resultBody || {});
     } else {
-      this.refused(reply);
+      refused(reply);
     }
   }
 
-  granted(body) {
+  function granted(body) {
     const text = body.textData || {};
     const data = text.data || {};
     const beside = body.extendFields || {};
     // Only the answer to one's own join comes with a token.
     if (body.msgType === 3 && text.dataType === 1 && beside.resumeToken) {
-      if (this.state.name === 'connecting') {
-        this.seated(data, beside);
+      if (is('connecting')) {
+        seated(data, beside);
       }
-    } else if (this.state.name === 'joined') {
+    } else if (is('joined')) {
       if (body.msgType === 4) {
-        this.on.receipt(data);
+        on.receipt(data);
       } else if (body.msgType === 5) {
-        this.answered(data, beside);
+        answered(data, beside);
       } else if (beside.seq === undefined) {
-        this.on.answer(body);
+        on.answer(body);
       } else {
-        this.next(body, beside);
+        next(body, beside);
       }
     }
   }
 
-  seated(room, beside) {
+  function seated(room, beside) {
     const complete = !Array.isArray(room.members);
-    const again = this.automatic;
-    const same = this.token === beside.resumeToken;
-    this.token = beside.resumeToken;
-    this.seen = beside.seq;
+    const again = automatic;
+    const same = hub.token === beside.resumeToken;
+    hub.token = beside.resumeToken;
+    hub.seen = beside.seq;
     if (!complete) {
-      this.since = beside.seq;
+      hub.since = beside.seq;
     }
-    this.caught = false;
-    this.automatic = true;
-    this.tries = 0;
+    hub.caught = false;
+    automatic = true;
+    hub.tries = 0;
     // The seat is here now. Closed any sooner, one of these could have taken it along.
-    this.stale.splice(0).forEach(socket => socket.close());
-    this.become('joined');
-    this.on.joined(room, { again, complete, gap: beside.gap === true, same, time: beside.time });
-    this.pull();
+    stale.splice(0).forEach(socket => socket.close());
+    become('joined');
+    on.joined(room, { again, complete, gap: beside.gap === true, same, time: beside.time });
+    pull();
   }
 
-  answered(room, beside) {
-    if (beside.ref === this.pulled) {
-      this.rest();
-      this.pulled = null;
-      this.caught = true;
-      this.on.caught(room);
+  function answered(room, beside) {
+    if (beside.ref === pulled) {
+      rest();
+      pulled = null;
+      hub.caught = true;
+      on.caught(room);
     }
   }
 
-  next(body, beside) {
-    if (beside.seq <= this.seen) {
-      return; // there already
+  function next(body, beside) {
+    if (beside.seq <= hub.seen) {
+      // There already.
+      return;
     }
-    if (beside.seq !== this.seen + 1) {
-      this.on.hole();
+    if (beside.seq !== hub.seen + 1) {
+      on.hole();
     }
-    this.seen = beside.seq;
+    hub.seen = beside.seq;
     const { newJoinMember, newLeaveMember } = body.textData.data;
-    const me = this.wanted.member.id;
+    const me = wanted.member.id;
     if (newJoinMember && newJoinMember.id === me) {
       // It came back when nobody sat here any more: its token is good from here on.
-      this.since = beside.seq;
+      hub.since = beside.seq;
     }
-    this.on.frame(body);
+    on.frame(body);
     // What is heard again may tell of a removal that is over.
-    if (this.caught && beside.reason === 'removed' && newLeaveMember && newLeaveMember.id === me) {
-      this.removed();
+    if (hub.caught && beside.reason === 'removed' && newLeaveMember && newLeaveMember.id === me) {
+      removed();
     }
   }
 
-  removed() {
-    this.rest();
-    this.drop();
-    this.become('closed', 0, { removed: true });
+  function removed() {
+    rest();
+    drop();
+    become('closed', 0, { removed: true });
   }
 
-  refused(reply) {
+  function refused(reply) {
     const duplicate = reply.msg === DUPLICATE && !reply.code;
-    if (this.state.name === 'connecting') {
+    if (is('connecting')) {
       const why = { msg: String(reply.msg), code: reply.code || null, duplicate, held: false };
-      if (this.automatic && (duplicate || PASSING_CODES.includes(reply.code))) {
+      if (automatic && (duplicate || PASSING_CODES.includes(reply.code))) {
         // The hub is asking the connection that broke whether it still lives; it soon won't.
         why.held = duplicate;
-        this.later(why, RETRY_FIRST_MS);
+        later(why, RETRY_FIRST_MS);
       } else {
-        this.rest();
-        this.become('refused', 0, why);
+        rest();
+        become('refused', 0, why);
       }
-    } else if (this.state.name === 'joined' && reply.ref === this.pulled && reply.code === 'not_joined') {
-      this.removed();
-    } else if (this.state.name === 'joined') {
-      this.on.failure(reply);
+    } else if (is('joined') && reply.ref === pulled && reply.code === 'not_joined') {
+      removed();
+    } else if (is('joined')) {
+      on.failure(reply);
     }
   }
 
   // ---- Tools ----
 
-  beat() {
-    if (this.state.name !== 'out' && this.send({ msgType: 1 })) {
-      this.beaten = performance.now();
+  function beat() {
+    if (!is('out') && send({ msgType: 1 })) {
+      beaten = performance.now();
     }
   }
 
-  send(request) {
-    if (!this.socket || this.socket.readyState !== WebSocket.OPEN) {
+  function send(request) {
+    if (!socket || socket.readyState !== WebSocket.OPEN) {
       return false;
     }
-    this.socket.send(JSON.stringify(request));
+    socket.send(JSON.stringify(request));
     return true;
   }
 
   // Hangs up, and means it: the room sees whoever sat there leave.
-  drop() {
-    this.giveUp();
-    this.stale.splice(0).forEach(socket => socket.close());
+  function drop() {
+    giveUp();
+    stale.splice(0).forEach(socket => socket.close());
   }
 
   // Looks no further at the present connection. It may only be slow: a close that arrives late would give up the seat
   // that the next one is to have.
-  giveUp() {
-    const socket = this.socket;
-    this.socket = this.pulled = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      if (socket.readyState === WebSocket.OPEN) {
-        this.stale.push(socket);
+  function giveUp() {
+    const old = socket;
+    socket = pulled = null;
+    if (old) {
+      old.onopen = old.onmessage = old.onclose = null;
+      if (old.readyState === WebSocket.OPEN) {
+        stale.push(old);
       } else {
-        socket.close();
+        old.close();
       }
     }
   }
 
-  wait(ms, then) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(then, ms);
+  function wait(ms, then) {
+    clearTimeout(timer);
+    timer = setTimeout(then, ms);
   }
 
-  rest() {
-    clearTimeout(this.timer);
+  function rest() {
+    clearTimeout(timer);
   }
 
-  become(name, until, why) {
-    this.state = { name, until: until || 0, why: why || null };
-    this.on.state(this.state);
+  function become(name, until, why) {
+    hub.state = { name, until: until || 0, why: why || null };
+    on.state(hub.state);
   }
+
+  setInterval(beat, HEARTBEAT_MS);
+  addEventListener('online', look);
+  addEventListener('offline', look);
+  document.addEventListener('visibilitychange', () => {
+    beat();
+    if (document.visibilityState === 'visible') {
+      look();
+    }
+  });
+  return hub;
 }

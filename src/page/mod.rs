@@ -70,6 +70,7 @@ static ASSETS: &[Asset] = &[
     asset!("/poll.js", SCRIPT, "poll.js"),
     asset!("/receipts.js", SCRIPT, "receipts.js"),
     asset!("/room.js", SCRIPT, "room.js"),
+    asset!("/standing.js", SCRIPT, "standing.js"),
     asset!("/talk.js", SCRIPT, "talk.js"),
     asset!("/words.js", SCRIPT, "words.js"),
     asset!("/icon.svg", SVG, "icon.svg"),

@@ -15,124 +15,125 @@ const PACE_MS = 60;
 // What was refused for coming too fast is tried again after this.
 const TOO_FAST_MS = 1000;
 
-export class Outbox {
-  /** `send(entry)` says whether it could; `changed()` hears whenever something came, went, or was given back. */
-  constructor(send, changed) {
-    this.send = send;
-    this.changed = changed;
-    this.entries = []; // {ref, type, content, key}, the oldest first
-    this.sent = null; // the ref of the one that is on its way
-    this.open = false; // whether the room is there, and all of the past is known
-    this.timer = 0;
-    this.after = 0; // no message before this
-  }
+/** `send(entry)` says whether it could; `changed()` hears whenever something typed came, went, or was given back. */
+export function openOutbox(send, changed) {
+  // {ref, type, content, key}, the oldest first.
+  let entries = [];
+  // The ref of the one that is on its way.
+  let sent = null;
+  // Whether the room is there, and all of the past is known.
+  let open = false;
+  let timer = 0;
+  // No message before this.
+  let after = 0;
 
-  /** Takes a message, and sends it when its turn comes. */
-  add(ref, type, content) {
-    this.entries.push({ ref, type, content, key: null });
-    this.changed();
-    this.next();
-  }
-
-  /** Takes the latest of its key, in place of what was not sent of it yet. */
-  put(ref, key, type, content) {
-    const waiting = this.entries.filter(entry => entry.key === key);
-    const last = waiting.pop();
-    if (last && JSON.stringify(last.content) === JSON.stringify(content)) {
-      return;
-    }
-    if (last && last.ref !== this.sent) {
-      last.content = content;
-    } else {
-      this.entries.push({ ref, type, content, key });
-    }
-    this.next();
-  }
-
-  /** Whether anything of this key is still to arrive. */
-  has(key) {
-    return this.entries.some(entry => entry.key === key);
-  }
-
-  /** What was typed and is still here. */
-  typed() {
-    return this.entries.filter(entry => entry.key === null).map(entry => entry.content);
-  }
-
-  /** The room said it, so it has arrived; whether it was one of these. */
-  confirm(ref) {
-    return this.settle(ref) !== null;
-  }
-
-  /** The hub refused it: the entry; null if it is none of these, or will be tried again. */
-  refuse(ref, isTooFast) {
-    if (isTooFast && ref === this.sent) {
-      this.sent = null;
-      this.after = performance.now() + TOO_FAST_MS;
-      this.next();
+  // Takes it out, wherever it stands: the entry, or null.
+  function settle(ref) {
+    const entry = entries.find(entry => entry.ref === ref);
+    if (!entry) {
       return null;
     }
-    return this.settle(ref);
-  }
-
-  /** The connection is gone. */
-  pause() {
-    this.open = false;
-    clearTimeout(this.timer);
-  }
-
-  /** The connection is back, and what had arrived was confirmed: the one that was on its way had not. */
-  resume() {
-    if (this.open) {
-      return;
+    entries = entries.filter(other => other !== entry);
+    if (sent === ref) {
+      sent = null;
     }
-    this.open = true;
-    this.sent = null;
-    this.next();
-  }
-
-  /** Nobody can say whether the one on its way arrived: what was typed, to be given back, if it was that. */
-  doubt() {
-    const entry = this.entries.find(entry => entry.ref === this.sent && entry.key === null);
-    return entry ? [this.settle(entry.ref).content] : [];
-  }
-
-  /** Gives up all of it: what was typed, the oldest first. */
-  empty() {
-    const contents = this.typed();
-    this.entries = [];
-    this.sent = null;
-    this.pause();
-    this.changed();
-    return contents;
-  }
-
-  settle(ref) {
-    const at = this.entries.findIndex(entry => entry.ref === ref);
-    if (at < 0) {
-      return null;
-    }
-    const [entry] = this.entries.splice(at, 1);
-    if (this.sent === ref) {
-      this.sent = null;
-    }
-    this.changed();
-    this.next();
+    changed();
+    next();
     return entry;
   }
 
-  next() {
-    clearTimeout(this.timer);
-    if (!this.open || this.sent !== null || this.entries.length === 0) {
+  function next() {
+    clearTimeout(timer);
+    if (!open || sent !== null || entries.length === 0) {
       return;
     }
-    const wait = this.after - performance.now();
-    const first = this.entries.find(entry => entry.key !== null) || this.entries[0];
+    const wait = after - performance.now();
+    const first = entries.find(entry => entry.key) || entries[0];
     if (wait > 0) {
-      this.timer = setTimeout(() => this.next(), wait);
-    } else if (this.send(first)) {
-      this.sent = first.ref;
-      this.after = performance.now() + PACE_MS;
+      timer = setTimeout(next, wait);
+    } else if (send(first)) {
+      sent = first.ref;
+      after = performance.now() + PACE_MS;
     }
   }
+
+  function pause() {
+    open = false;
+    clearTimeout(timer);
+  }
+
+  // What was typed and is still here, the oldest first.
+  function typed() {
+    return entries.filter(entry => !entry.key).map(entry => entry.content);
+  }
+
+  return {
+    typed,
+
+    /** The connection is gone. */
+    pause,
+
+    /** The room said it, so it has arrived. */
+    confirm: settle,
+
+    /** Takes a message, and sends it when its turn comes. */
+    add(ref, type, content) {
+      entries.push({ ref, type, content });
+      changed();
+      next();
+    },
+
+    /** Takes the latest of its key, in place of what was not sent of it yet. */
+    put(ref, key, type, content) {
+      const last = entries.filter(entry => entry.key === key).pop();
+      if (last && JSON.stringify(last.content) === JSON.stringify(content)) {
+        return;
+      }
+      if (last && last.ref !== sent) {
+        last.content = content;
+      } else {
+        entries.push({ ref, type, content, key });
+      }
+      next();
+    },
+
+    /** Whether anything of this key is still to arrive. */
+    has: key => entries.some(entry => entry.key === key),
+
+    /** The hub refused it: the entry; null if it is none of these, or will be tried again. */
+    refuse(ref, isTooFast) {
+      if (isTooFast && ref === sent) {
+        sent = null;
+        after = performance.now() + TOO_FAST_MS;
+        next();
+        return null;
+      }
+      return settle(ref);
+    },
+
+    /** The connection is back, and what had arrived was confirmed: the one that was on its way had not. */
+    resume() {
+      if (!open) {
+        open = true;
+        sent = null;
+        next();
+      }
+    },
+
+    /** Nobody can say whether the one on its way arrived: what was typed, to be given back, if it was that. */
+    doubt() {
+      const entry = entries.find(entry => entry.ref === sent && !entry.key);
+      return entry ? [settle(sent).content] : [];
+    },
+
+    /** Gives up all of it: what was typed. */
+    empty() {
+      const contents = typed();
+      entries = [];
+      sent = null;
+      pause();
+      changed();
+      return contents;
+    },
+  };
 }

@@ -3,8 +3,8 @@
 // Owns: the list of members with their marks and faces, and the two steps that it takes to remove somebody.
 // Refuses to know: why somebody comes or goes, and what the hub says to a removal.
 
-import { arrange, button, make, nameElement, nameOf } from './element.js';
-import { label, say } from './words.js';
+import { arrange, button, make, nameElement, nameOf, sayingButton } from './element.js';
+import { label, spoken } from './words.js';
 
 const FACE_PX = 32;
 // Nothing that one sees: spaces, and marks that change the direction of what follows.
@@ -19,145 +19,116 @@ function colour(id) {
   return 'hsl(' + hash + ', 45%, 30%)';
 }
 
-// What a page on plain http may show of what others name: pictures of this hub, and those that come over https.
+// The pictures that are shown: those of this hub, and those that come over https.
 function picture(url) {
   try {
-    const at = new URL(url, location.href);
-    return url && (at.origin === location.origin || at.protocol === 'https:') ? at.href : null;
+    const { origin, protocol, href } = new URL(url, location.href);
+    return url && (origin === location.origin || protocol === 'https:') && href;
   } catch (error) {
     return null;
   }
 }
 
-// A Chinese name by its first character, another by the first of its first two words.
-function initials(name) {
-  return name.split(/\s+/).map(word => Array.from(word.replace(UNSEEN, ''))[0] || '').slice(0, /^[ -\u02af]/.test(name) ? 2 : 1).join('')
-    .toUpperCase() || '?';
-}
-
 function face(member) {
-  const letters = make('span', 'face', initials(nameOf(member)));
-  letters.setAttribute('aria-hidden', 'true');
-  letters.style.background = colour(member.id);
+  // The first character as one sees it; a flag or a family comes apart, a name does not.
+  const letter = Array.from(nameOf(member).replace(UNSEEN, ''))[0] || '?';
+  const face = make('span', 'face', letter.toUpperCase());
   const url = picture(member.headImgUrl);
+  face.setAttribute('aria-hidden', 'true');
+  face.style.background = colour(member.id);
   if (!url) {
-    return letters;
+    return face;
   }
   const image = make('img', 'face');
   image.alt = '';
   image.width = image.height = FACE_PX;
   image.loading = 'lazy';
   image.referrerPolicy = 'no-referrer';
-  image.onerror = () => image.replaceWith(letters);
+  image.onerror = () => image.replaceWith(face);
   image.src = url;
   return image;
 }
 
-export class People {
-  /** `on`: `remove(id)`; `isOwner(id)`; `isUp(id)` is whether a hand is up. */
-  constructor(list, me, on) {
-    this.list = list;
-    this.me = me;
-    this.on = on;
-    this.seats = new Map(); // id to {member, item, marks, tools}
-  }
+/** `on`: `remove(id)`; `isOwner(id)`; `isUp(id)` is whether a hand is up. */
+export function seatPeople(list, me, on) {
+  // Id to {member, item, marks, tools}.
+  const seats = new Map();
 
-  get size() {
-    return this.seats.size;
-  }
-
-  /** The member, or as much as is known of it. */
-  member(id) {
-    return this.seats.has(id) ? this.seats.get(id).member : { id };
-  }
-
-  seat(member) {
-    if (!this.seats.has(member.id)) {
-      const marks = make('span', 'marks');
-      const tools = make('span', 'tools');
-      const item = make('li', member.id === this.me ? 'me' : '', face(member), nameElement(member), marks, tools);
-      item.dataset.id = member.id;
-      this.seats.set(member.id, { member, item, marks, tools });
-      this.list.append(item);
-    }
-  }
-
-  unseat(id) {
-    if (this.seats.has(id)) {
-      this.seats.get(id).item.remove();
-      this.seats.delete(id);
-    }
-  }
-
-  /** Exactly these are here, in this order. */
-  are(members) {
-    const here = new Set(members.map(member => member.id));
-    Array.from(this.seats.keys()).forEach(id => here.has(id) || this.unseat(id));
-    members.forEach(member => this.seat(member));
-    arrange(this.list, members.map(member => this.seats.get(member.id).item));
-  }
-
-  /** Marks everyone. */
-  draw() {
-    const removes = this.on.isOwner(this.me);
-    this.seats.forEach(({ member, marks, tools }, id) => {
-      const keys = [];
-      if (id === this.me) {
-        keys.push('you');
-      }
-      if (this.on.isOwner(id)) {
-        keys.push('teacher');
-      }
-      if (this.on.isUp(id)) {
-        keys.push('hand_up');
-      }
-      const numbered = removes && member.personNum;
-      const drawn = keys.join() + numbered;
-      if (marks.dataset.drawn !== drawn) {
-        marks.dataset.drawn = drawn;
-        marks.textContent = '';
-        if (numbered) {
-          marks.append(make('bdi', 'number', member.personNum));
-        }
-        keys.forEach(key => {
-          const mark = make('span', key);
-          say(mark, key);
-          marks.append(' ', mark);
-        });
-      }
-      if (!removes || id === this.me) {
-        tools.textContent = '';
-      } else if (tools.children.length === 0) {
-        this.offer(member, tools);
-      }
-    });
-  }
-
-  offer(member, tools) {
-    const first = button('quiet remove', () => {
-      const back = () => {
-        tools.textContent = '';
-        this.offer(member, tools).focus();
-      };
-      const sure = button('sure', () => {
-        tools.textContent = '';
-        this.on.remove(member.id);
-      });
-      const not = button('quiet', back);
-      [[sure, 'remove'], [not, 'cancel']].forEach(([step, key]) => {
-        say(step, key);
-        step.onkeydown = event => event.key === 'Escape' && back();
-      });
+  // To remove somebody takes a second thought.
+  function offer(member, tools) {
+    const name = nameOf(member);
+    const back = () => {
       tools.textContent = '';
-      tools.append(sure, not);
+      offer(member, tools);
+      tools.firstChild.focus();
+    };
+    const first = button('remove', () => {
+      const sure = sayingButton('sure', 'remove', () => on.remove(member.id));
+      tools.textContent = '';
+      tools.append(sure, sayingButton('', 'cancel', back));
       sure.focus();
     }, '✕');
-    label(first, 'remove_who', { name: nameOf(member) });
+    label(first, 'remove_who', { name });
     tools.append(first);
-    return first;
   }
 
-  clear() {
-    this.are([]);
-  }
+  const people = {
+    size: () => seats.size,
+
+    /** The member, or as much as is known of it. */
+    member: id => seats.has(id) ? seats.get(id).member : { id },
+
+    seat(member) {
+      const { id } = member;
+      if (!seats.has(id)) {
+        const marks = make('span', 'marks');
+        const tools = make('span', 'tools');
+        const item = make('li', id === me ? 'me' : '', face(member), nameElement(member), marks, tools);
+        item.dataset.id = id;
+        seats.set(id, { member, item, marks, tools });
+        list.append(item);
+      }
+    },
+
+    unseat(id) {
+      if (seats.has(id)) {
+        seats.get(id).item.remove();
+        seats.delete(id);
+      }
+    },
+
+    /** Exactly these are here, in this order. */
+    are(members) {
+      const here = new Set(members.map(member => member.id));
+      Array.from(seats.keys()).forEach(id => here.has(id) || people.unseat(id));
+      members.forEach(people.seat);
+      arrange(list, members.map(member => seats.get(member.id).item));
+    },
+
+    /** Marks everyone. */
+    draw() {
+      const teaches = on.isOwner(me);
+      seats.forEach(({ member, marks, tools }, id) => {
+        const keys = [id === me && 'you', on.isOwner(id) && 'teacher', on.isUp(id) && 'hand_up'].filter(key => key);
+        const number = teaches && member.personNum || '';
+        const drawn = keys + number;
+        if (marks.dataset.drawn !== drawn) {
+          marks.dataset.drawn = drawn;
+          marks.textContent = '';
+          marks.append(make('bdi', 'number', number));
+          keys.forEach(key => {
+            const mark = spoken(key);
+            mark.className = key;
+            marks.append(' ', mark);
+          });
+        }
+        if (!teaches || id === me) {
+          tools.textContent = '';
+        } else if (!tools.firstChild) {
+          offer(member, tools);
+        }
+      });
+    },
+  };
+  return people;
 }

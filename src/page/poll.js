@@ -1,18 +1,19 @@
 // Quick polls: a question, up to six choices, and what each is to whom.
 //
 // Owns: the polls of a room, their votes, one's own poll and votes, the cards that show them, and telling again what a
-// newcomer can't know.
-// Refuses to know: the connection, who is in the room, and the form in which a poll is written.
+// newcomer can't know; and the form in which one is written.
+// Refuses to know: the connection, and who is in the room.
 //
 // The hub keeps no polls; each page counts for itself, and all have to come to the same. So a vote counts while its voter
 // is here and the poll is open, whoever leaves takes it along, and what a closed poll came to never changes. A poll
 // is its author's: it is closed by nobody else, by the author's leaving, or by the author's next one.
 
-import { arrange, button, make, nameElement } from './element.js';
-import { say } from './words.js';
+import { arrange, button, make, nameElement, sayingButton } from './element.js';
+import { drawId } from './memory.js';
+import { dress, label, say } from './words.js';
 
-/** The most choices of a poll. */
-export const CHOICES_MOST = 6;
+// The most choices of a poll.
+const CHOICES_MOST = 6;
 // What a page takes from others. What does not fit is ignored.
 const ID_MOST = 64;
 const QUESTION_MOST = 500;
@@ -29,10 +30,9 @@ function isText(value, most) {
   return typeof value === 'string' && value !== '' && value.length <= most;
 }
 
-function isPoll(content) {
-  return (content.question === undefined || content.question === '' || isText(content.question, QUESTION_MOST))
-    && Array.isArray(content.choices) && content.choices.length > 0 && content.choices.length <= CHOICES_MOST
-    && content.choices.every(choice => isText(choice, CHOICE_MOST));
+function isPoll({ question, choices }) {
+  return (!question || isText(question, QUESTION_MOST)) && Array.isArray(choices) && choices.length > 0
+    && choices.length <= CHOICES_MOST && choices.every(choice => isText(choice, CHOICE_MOST));
 }
 
 // Lets go of the oldest while there are more than `most`.
@@ -42,82 +42,51 @@ function bound(map, most) {
   }
 }
 
-export class Polls {
-  /**
-   * `on`: `say(key, content)` tells the room, once however often it is asked to; `saying(key)` is whether it still has
-   * to; `isOwner(id)`.
-   */
-  constructor(root, me, on) {
-    this.root = root;
-    this.me = me;
-    this.on = on;
-    this.clear();
-  }
-
-  /** Another room. */
-  clear() {
-    this.polls = new Map(); // id to the poll, the earliest first
-    this.votes = new Map(); // id of a poll, known or not yet, to a map from voters to choices
-    this.mine = null; // one's own open poll
-    this.chosen = new Map(); // id of a poll to one's own choice
-    this.gone = []; // ids of the polls that one does not want to see any more
-    this.repeat = false; // whether somebody is here who does not know one's own
-    this.spoke = -TOGETHER_MS;
-    clearTimeout(this.timer);
-    this.draw();
-  }
-
-  kept() {
-    return { mine: this.mine, chosen: Array.from(this.chosen), gone: this.gone };
-  }
-
-  restore(kept) {
-    this.mine = kept.mine;
-    this.chosen = new Map(kept.chosen);
-    this.gone = kept.gone;
-  }
+/**
+ * `at` is the part of the page. `on`: `say(key, content)` tells the room, once however often it is asked to; `saying(key)`
+ * is whether it still has to; `isOwner(id)`; `changed()` hears of what was done here.
+ */
+export function holdPolls(at, me, on) {
+  // Id to the poll, the earliest first.
+  const known = new Map();
+  // Id of a poll, known or not yet, to a map from voters to choices.
+  const ballots = new Map();
+  // Id of a poll to one's own choice.
+  let chosen = new Map();
+  // Ids of the polls that one does not want to see any more.
+  let gone = [];
+  // One's own open poll.
+  let mine = null;
+  // Whether somebody is here who does not know it, and when it was told last.
+  let repeat = false;
+  let told = -TOGETHER_MS;
+  let timer = 0;
+  const form = at['poll-form'];
+  const fields = [at['poll-question']];
 
   // ---- What is heard ----
 
-  hear(from, content) {
-    const id = from.id;
-    const poll = this.polls.get(content.id);
-    if (!isText(content.id, ID_MOST)) {
-      return;
+  function votes(id) {
+    if (!ballots.has(id)) {
+      ballots.set(id, new Map());
+      const strange = Array.from(ballots.keys()).filter(id => !known.has(id));
+      strange.slice(0, -STRANGE_MOST).forEach(id => ballots.delete(id));
     }
-    if (content.vote !== undefined) {
-      this.vote(id, content, poll);
-    } else if (poll && poll.by !== id) {
-      return;
-    } else if (content.open === false) {
-      this.close(poll);
-      if (id === this.me && this.mine && this.mine.id === content.id && !this.on.saying('poll')) {
-        this.mine = null;
-      }
-    } else if (isPoll(content)) {
-      this.open(from, content, poll);
-    }
-    this.draw();
+    return ballots.get(id);
   }
 
-  vote(voter, { id, vote }, poll) {
-    const choices = poll ? poll.choices.length : CHOICES_MOST;
-    if (!Number.isInteger(vote) || vote < 0 || vote >= choices || (poll && !poll.open)) {
+  function vote(voter, { id, vote }, poll) {
+    const most = poll ? poll.choices.length : CHOICES_MOST;
+    if (!Number.isInteger(vote) || vote < 0 || vote >= most || (poll && !poll.open)) {
       return;
     }
-    if (!this.votes.has(id)) {
-      this.votes.set(id, new Map());
-      const strange = Array.from(this.votes.keys()).filter(id => !this.polls.has(id));
-      strange.slice(0, -STRANGE_MOST).forEach(id => this.votes.delete(id));
+    if (votes(id).has(voter) || votes(id).size < VOTERS_MOST) {
+      votes(id).set(voter, vote);
     }
-    const votes = this.votes.get(id);
-    if (votes.has(voter) || votes.size < VOTERS_MOST) {
-      votes.set(voter, vote);
-    }
-    if (voter === this.me) {
-      if (!this.on.saying('vote.' + id)) {
-        this.chosen.set(id, vote);
-        bound(this.chosen, KNOWN_MOST);
+    if (voter === me) {
+      if (!on.saying('vote.' + id)) {
+        chosen.set(id, vote);
+        bound(chosen, KNOWN_MOST);
       }
       if (poll) {
         poll.owed = false;
@@ -125,210 +94,242 @@ export class Polls {
     }
   }
 
-  open(from, { id, question, choices }, known) {
-    const by = from.id;
-    if (!known) {
-      this.polls.forEach(poll => poll.by === by && this.close(poll));
-      this.polls.set(id, { id, by, from, question: question || '', choices });
-      const votes = this.votes.get(id) || new Map();
-      votes.forEach((vote, voter) => vote < choices.length || votes.delete(voter));
-      this.votes.set(id, votes);
-      const closed = Array.from(this.polls.values()).find(poll => poll.open === false);
-      if (closed && this.polls.size > KNOWN_MOST) {
-        this.forget(closed);
-      }
-      bound(this.polls, KNOWN_MOST);
+  function open(from, { id, question, choices }, before) {
+    const poll = before || { id, from, question: question || '', choices };
+    if (!before) {
+      closeAll(other => other.from.id === from.id);
+      known.set(id, poll);
+      bound(known, KNOWN_MOST);
+      votes(id).forEach((vote, voter) => vote < choices.length || votes(id).delete(voter));
     }
-    const poll = this.polls.get(id);
     if (!poll.open) {
       poll.open = true;
       poll.card = null;
-      this.votes.set(id, this.votes.get(id) || new Map());
     }
     // Whoever it is repeated for does not know one's own vote either.
     poll.owed = true;
-    if (by === this.me) {
-      this.repeat = false;
-      if (!this.on.saying('poll')) {
-        this.mine = { id, question: poll.question, choices };
+    if (from.id === me) {
+      repeat = false;
+      if (!on.saying('poll')) {
+        mine = { id, question: poll.question, choices: poll.choices };
       }
     }
   }
 
-  close(poll) {
-    if (!poll || !poll.open) {
-      return;
-    }
-    poll.result = this.count(poll);
-    poll.open = false;
-    poll.card = null;
-    this.votes.delete(poll.id);
-  }
-
-  forget(poll) {
-    this.polls.delete(poll.id);
-    this.votes.delete(poll.id);
+  function closeAll(which) {
+    known.forEach(poll => {
+      if (poll.open && which(poll)) {
+        poll.result = count(poll);
+        poll.open = false;
+        poll.card = null;
+        ballots.delete(poll.id);
+      }
+    });
   }
 
   // How many chose each.
-  count(poll) {
+  function count(poll) {
     const counts = poll.choices.map(() => 0);
-    (this.votes.get(poll.id) || new Map()).forEach(vote => { counts[vote] += 1; });
+    votes(poll.id).forEach(vote => { counts[vote] += 1; });
     return counts;
-  }
-
-  // ---- Who comes and goes ----
-
-  /** Somebody is here who knows nothing of one's own poll. */
-  round() {
-    this.repeat = true;
-  }
-
-  leave(id) {
-    this.votes.forEach(votes => votes.delete(id));
-    this.polls.forEach(poll => poll.by === id && this.close(poll));
-    this.draw();
-  }
-
-  /** Only these are here. */
-  only(ids) {
-    this.votes.forEach(votes => votes.forEach((vote, id) => ids.has(id) || votes.delete(id)));
-    this.polls.forEach(poll => ids.has(poll.by) || this.close(poll));
-    this.draw();
-  }
-
-  /** What was missed is not known: nobody's votes are, nor whether a poll of others is still open. */
-  doubt() {
-    this.polls.forEach(poll => poll.open && poll.by !== this.me && this.polls.delete(poll.id));
-    this.votes.clear();
-    this.repeat = true;
-    this.draw();
   }
 
   // ---- What is said ----
 
-  /** Opens one's own. */
-  ask(id, question, choices) {
-    this.mine = { id, question, choices };
-    this.announce();
+  function announce() {
+    told = performance.now();
+    on.say('poll', Object.assign({}, mine, { open: true }));
   }
 
-  announce() {
-    this.spoke = performance.now();
-    this.on.say('poll', Object.assign({}, this.mine, { open: true }));
-  }
-
-  choose(poll, choice) {
-    this.chosen.set(poll.id, choice);
-    this.on.say('vote.' + poll.id, { id: poll.id, vote: choice });
-    this.draw();
-  }
-
-  end(poll) {
-    this.mine = null;
-    this.on.say('poll', { id: poll.id, open: false });
-  }
-
-  /** The hub does not want it. */
-  refused(key) {
-    if (key === 'poll') {
-      this.mine = null;
-    } else {
-      this.chosen.delete(key.slice('vote.'.length));
-    }
-    this.draw();
-  }
-
-  /** Says what the room should know of one's own poll and votes and does not. */
-  settle() {
-    const shown = this.mine && this.polls.get(this.mine.id);
-    clearTimeout(this.timer);
-    if (this.mine && (this.repeat || !shown || !shown.open)) {
-      const wait = this.spoke + TOGETHER_MS - performance.now();
+  function settle() {
+    const shown = mine && known.get(mine.id);
+    clearTimeout(timer);
+    if (mine && (repeat || !shown || !shown.open)) {
+      const wait = told + TOGETHER_MS - performance.now();
       if (wait <= 0) {
-        this.announce();
+        announce();
       } else {
-        this.timer = setTimeout(() => this.settle(), wait);
+        timer = setTimeout(settle, wait);
       }
     }
-    this.chosen.forEach((choice, id) => {
-      const poll = this.polls.get(id);
-      const votes = this.votes.get(id);
-      if (poll && poll.open && (poll.owed || !votes || votes.get(this.me) !== choice)) {
-        this.on.say('vote.' + id, { id, vote: choice });
+    chosen.forEach((vote, id) => {
+      const poll = known.get(id);
+      if (poll && poll.open && (poll.owed || votes(id).get(me) !== vote)) {
+        on.say('vote.' + id, { id, vote });
       }
     });
   }
 
   // ---- What is seen ----
 
-  draw() {
-    const first = poll => poll.by === this.me || this.on.isOwner(poll.by) ? 1 : 0;
-    const shown = Array.from(this.polls.values()).reverse().filter(poll => !this.gone.includes(poll.id))
-      .sort((a, b) => b.open - a.open || first(b) - first(a)).slice(0, SHOWN_MOST);
-    shown.forEach(poll => {
-      if (!poll.card) {
-        this.makeCard(poll);
-      }
-      this.drawCard(poll);
-    });
-    const cards = shown.map(poll => poll.card);
-    const form = this.root.querySelector('form');
-    arrange(this.root, form ? [form].concat(cards) : cards);
-    cards.forEach((card, i) => { card.id = i === 0 ? 'poll' : ''; });
-  }
-
-  makeCard(poll) {
-    const card = make('section', poll.open ? 'poll' : 'poll closed');
-    card.dataset.id = poll.id;
-    const question = make('h2', '', make('bdi', '', poll.question));
+  function makeCard(poll) {
+    const { id, from } = poll;
+    const question = make('bdi', '', poll.question);
     if (poll.question === '') {
-      say(question.firstChild, 'poll');
+      say(question, 'poll');
     }
-    const list = make('ul');
     poll.rows = poll.choices.map((choice, i) => {
       const words = make('bdi', '', choice);
-      const row = {
-        press: poll.open ? button('vote', () => this.choose(poll, i), words) : make('span', 'vote', words),
-        bar: make('span'),
+      const vote = () => {
+        chosen.set(id, i);
+        on.say('vote.' + id, { id, vote: i });
+        on.changed();
+      };
+      return {
+        press: poll.open ? button('vote', vote, words) : make('span', 'vote', words),
         votes: make('span', 'votes'),
+        bar: make('span'),
       };
-      list.append(make('li', '', row.press, make('span', 'bar', row.bar), row.votes));
-      return row;
     });
-    poll.total = make('span', 'total');
-    const under = make('p', 'under', nameElement(poll.from), ' · ', poll.total);
-    const isMine = poll.by === this.me;
-    if (!poll.open || isMine || !this.on.isOwner(poll.by)) {
-      const then = () => {
-        if (poll.open && isMine) {
-          this.end(poll);
+    poll.total = make('span');
+    const under = make('p', 'under', nameElement(from), ' · ', poll.total, ' ');
+    const ends = poll.open && from.id === me;
+    if (ends || !poll.open || !on.isOwner(from.id)) {
+      under.append(sayingButton('stop', ends ? 'poll_end' : 'poll_hide', () => {
+        if (ends) {
+          mine = null;
+          on.say('poll', { id, open: false });
         } else {
-          this.gone = this.gone.concat(poll.id).slice(-KNOWN_MOST);
-          this.draw();
+          gone = gone.concat(id).slice(-KNOWN_MOST);
         }
-      };
-      const stop = button('quiet', then);
-      say(stop, poll.open && isMine ? 'poll_end' : 'poll_hide');
-      under.append(stop);
+        on.changed();
+      }));
     }
-    card.append(question, list, under);
-    poll.card = card;
+    const list = make('ul', '', ...poll.rows.map(row => make('li', '', row.press, row.votes, make('span', 'bar', row.bar))));
+    poll.card = make('section', poll.open ? 'poll' : 'poll closed', make('h2', '', question), list, under);
+    poll.card.dataset.id = id;
   }
 
-  drawCard(poll) {
-    const counts = poll.open ? this.count(poll) : poll.result;
-    const all = counts.reduce((sum, n) => sum + n, 0);
-    poll.rows.forEach((row, i) => {
-      const percent = all === 0 ? 0 : Math.round(100 * counts[i] / all);
-      row.bar.style.width = percent + '%';
-      say(row.votes, 'poll_votes', { n: counts[i], percent });
-      if (poll.open) {
-        row.press.setAttribute('aria-pressed', String(this.chosen.get(poll.id) === i));
-      } else {
-        row.press.classList.toggle('chosen', this.chosen.get(poll.id) === i);
-      }
+  function drawCard(poll) {
+    const counts = poll.open ? count(poll) : poll.result;
+    const n = counts.reduce((sum, n) => sum + n, 0);
+    poll.rows.forEach(({ press, bar, votes }, i) => {
+      const percent = Math.round(100 * counts[i] / Math.max(1, n));
+      bar.style.width = percent + '%';
+      say(votes, 'poll_votes', { n: counts[i], percent });
+      press.setAttribute(poll.open ? 'aria-pressed' : 'data-chosen', String(chosen.get(poll.id) === i));
     });
-    say(poll.total, poll.open ? 'poll_total' : 'poll_result', { n: all });
+    say(poll.total, poll.open ? 'poll_total' : 'poll_result', { n });
   }
+
+  // ---- The form ----
+
+  function turn(shown) {
+    form.hidden = !shown;
+    at['poll-open'].setAttribute('aria-expanded', String(shown));
+    say(at['poll-wrong'], null);
+    (shown ? fields[0] : at['poll-open']).focus();
+  }
+
+  for (let n = 1; n <= CHOICES_MOST; n += 1) {
+    const field = fields[0].cloneNode();
+    field.id = 'choice-' + n;
+    field.maxLength = 100;
+    field.dataset.hint = 'poll_choice';
+    label(field, 'poll_choice', { n });
+    fields.push(field);
+    form.insertBefore(field, at['poll-wrong']);
+  }
+  dress(form);
+  at['poll-open'].onclick = () => turn(form.hidden);
+  at['poll-cancel'].onclick = () => turn(false);
+  form.onsubmit = event => {
+    const [question, ...given] = fields.map(field => field.value.trim());
+    const choices = given.filter(choice => choice !== '');
+    event.preventDefault();
+    if (choices.length < 2) {
+      say(at['poll-wrong'], 'poll_few');
+      return;
+    }
+    mine = { id: drawId(), question, choices };
+    announce();
+    form.reset();
+    turn(false);
+    on.changed();
+  };
+
+  return {
+    settle,
+
+    hear(from, content) {
+      const { id } = content;
+      const poll = known.get(id);
+      if (!isText(id, ID_MOST)) {
+        return;
+      }
+      if (content.vote !== undefined) {
+        vote(from.id, content, poll);
+      } else if (poll && poll.from.id !== from.id) {
+        return;
+      } else if (content.open === false) {
+        closeAll(other => other === poll);
+        if (mine && mine.id === id && !on.saying('poll')) {
+          mine = null;
+        }
+      } else if (isPoll(content)) {
+        open(from, content, poll);
+      }
+    },
+
+    /** Somebody is here who knows nothing of one's own poll. */
+    round() {
+      repeat = true;
+    },
+
+    leave(id) {
+      ballots.forEach(votes => votes.delete(id));
+      closeAll(poll => poll.from.id === id);
+    },
+
+    /** Only these are here. */
+    only(ids) {
+      ballots.forEach(votes => votes.forEach((vote, id) => ids.has(id) || votes.delete(id)));
+      closeAll(poll => !ids.has(poll.from.id));
+    },
+
+    /** What was missed is not known: nobody's votes are, nor whether a poll of others is still open. */
+    doubt() {
+      known.forEach((poll, id) => poll.open && poll.from.id !== me && known.delete(id));
+      ballots.clear();
+      repeat = true;
+    },
+
+    /** The hub does not want it. */
+    refused(key) {
+      if (key === 'poll') {
+        mine = null;
+      } else {
+        chosen.delete(key.slice('vote.'.length));
+      }
+    },
+
+    /** One is out of the room. */
+    clear() {
+      mine = null;
+      known.clear();
+      ballots.clear();
+    },
+
+    kept: () => ({ mine, chosen: Array.from(chosen), gone }),
+
+    restore(kept) {
+      mine = kept.mine;
+      chosen = new Map(kept.chosen);
+      gone = kept.gone;
+    },
+
+    draw() {
+      const weight = ({ open, from }) => (open ? 2 : 0) + (from.id === me || on.isOwner(from.id) ? 1 : 0);
+      const shown = Array.from(known.values()).reverse().filter(poll => !gone.includes(poll.id))
+        .sort((a, b) => weight(b) - weight(a)).slice(0, SHOWN_MOST);
+      shown.forEach(poll => {
+        if (!poll.card) {
+          makeCard(poll);
+        }
+        drawCard(poll);
+        poll.card.id = poll === shown[0] ? 'poll' : '';
+      });
+      arrange(at.polls, [form].concat(shown.map(poll => poll.card)));
+    },
+  };
 }

@@ -4,7 +4,7 @@
 // Refuses to know: the connection, and what is to be noted when.
 
 import { button, make, nameElement } from './element.js';
-import { clock, say } from './words.js';
+import { clock, say, spoken } from './words.js';
 
 // A lesson's talk stays on the page; a day's would make a small tablet crawl.
 /** The most that stays. */
@@ -15,95 +15,90 @@ const NEAR_END_PX = 48;
 const LONG_CHARACTERS = 700;
 const LONG_LINES = 12;
 
-export class Talk {
-  /** `list` is what grows, `frame` what scrolls. */
-  constructor(list, frame, me) {
-    this.list = list;
-    this.frame = frame;
-    this.me = me;
-    this.following = true; // whether the reader is at the end, and wants to stay there
-    frame.onscroll = () => {
-      this.following = frame.scrollHeight - frame.scrollTop - frame.clientHeight < NEAR_END_PX;
-    };
-    if (window.ResizeObserver) {
-      // A keyboard that comes up, or a notice, would otherwise cover what was said last.
-      new ResizeObserver(() => this.follow()).observe(frame);
+/** `list` is what grows, `frame` what scrolls. */
+export function openTalk(list, frame, me) {
+  // Whether the reader is at the end, and wants to stay there.
+  let following = true;
+
+  function follow() {
+    if (following) {
+      frame.scrollTop = frame.scrollHeight;
     }
   }
 
-  follow() {
-    if (this.following) {
-      this.frame.scrollTop = this.frame.scrollHeight;
+  function show(item) {
+    list.append(item);
+    if (list.children.length > TALK_MOST) {
+      list.firstElementChild.remove();
     }
+    follow();
   }
 
-  show(item) {
-    this.list.append(item);
-    while (this.list.children.length > TALK_MOST) {
-      this.list.firstElementChild.remove();
-    }
-    this.follow();
-  }
-
-  note(key, member, time, filling) {
-    const item = make('li', 'note');
-    if (member) {
-      item.append(nameElement(member), ' ');
-    }
-    const words = make('span');
-    say(words, key, filling);
-    item.append(words);
-    if (time) {
-      item.append(' ', clock(time));
-    }
-    this.show(item);
-  }
-
-  chat(from, content, time, seq) {
-    const isMine = from.id === this.me;
-    const words = make('p', '', content);
-    words.dir = 'auto';
-    const item = make('li', isMine ? 'said mine' : 'said', nameElement(from), words);
-    if (content.length > LONG_CHARACTERS || content.split('\n').length > LONG_LINES) {
-      item.append(this.fold(words));
-    }
-    item.append(clock(time));
-    if (isMine) {
-      const count = make('span', 'receipts');
-      count.dataset.seq = seq;
-      // The talk is read aloud as it grows; that one more has read something is not news.
-      count.setAttribute('aria-live', 'off');
-      item.append(' ', count);
-    }
-    this.following = this.following || isMine;
-    this.show(item);
-  }
-
-  fold(words) {
-    const more = button('quiet more', () => fold(!words.classList.contains('long')));
-    const fold = folded => {
+  function fold(words) {
+    const more = button('more', () => turn(!words.classList.contains('long')));
+    const turn = folded => {
       words.classList.toggle('long', folded);
       more.setAttribute('aria-expanded', String(!folded));
       say(more, folded ? 'show_all' : 'show_less');
     };
-    fold(true);
+    turn(true);
     return more;
   }
 
-  received(seq, n, of) {
-    const count = this.list.querySelector('.receipts[data-seq="' + seq + '"]');
-    if (count) {
-      say(count, 'received_by', { n, of });
-    }
+  frame.onscroll = () => {
+    following = frame.scrollHeight - frame.scrollTop - frame.clientHeight < NEAR_END_PX;
+  };
+  if (window.ResizeObserver) {
+    // A keyboard that comes up, or a notice, would otherwise cover what was said last.
+    new ResizeObserver(follow).observe(frame);
   }
 
-  /** What a number meant before is not what it means from now on. */
-  forgetNumbers() {
-    this.list.querySelectorAll('.receipts').forEach(count => count.removeAttribute('data-seq'));
-  }
+  return {
+    follow,
 
-  clear() {
-    this.list.textContent = '';
-    this.following = true;
-  }
+    note(key, member, time, filling) {
+      const item = make('li', 'note', ...(member ? [nameElement(member), ' '] : []), spoken(key, filling));
+      if (time) {
+        item.append(' ', clock(time));
+      }
+      show(item);
+    },
+
+    chat(from, content, time, seq) {
+      const isMine = from.id === me;
+      const words = make('p', '', content);
+      const item = make('li', isMine ? 'said mine' : 'said', nameElement(from), words);
+      words.dir = 'auto';
+      if (content.length > LONG_CHARACTERS || content.split('\n').length > LONG_LINES) {
+        item.append(fold(words));
+      }
+      item.append(clock(time));
+      if (isMine) {
+        const count = make('span', 'receipts');
+        count.dataset.seq = seq;
+        // The talk is read aloud as it grows; that one more has read something is not news.
+        count.setAttribute('aria-live', 'off');
+        item.append(' ', count);
+        following = true;
+      }
+      show(item);
+    },
+
+    received(seq, n, of) {
+      const count = list.querySelector('.receipts[data-seq="' + seq + '"]');
+      if (count) {
+        say(count, 'received_by', { n, of });
+      }
+    },
+
+    /** What a number meant before is not what it means from now on. */
+    forgetNumbers() {
+      list.querySelectorAll('.receipts').forEach(count => count.removeAttribute('data-seq'));
+    },
+
+    clear() {
+      list.textContent = '';
+      following = true;
+    },
+  };
 }

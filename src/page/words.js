@@ -11,9 +11,10 @@ const LANGUAGES = ['zh', 'en'];
 const WORDS = {
   classroom: ['课堂', 'Classroom'],
   other_language: ['English', '中文'],
-  name: ['姓名', 'Your name'],
+  name: ['姓名', 'Name'],
+  number: ['学号', 'Number'],
+  optional: ['可不填', 'optional'],
   room: ['房间号', 'Room'],
-  number: ['学号（可不填）', 'Your number (if you have one)'],
   roomcode: ['房间口令', 'Room passcode'],
   i_teach: ['我是老师', 'I am the teacher'],
   passcode: ['教师口令', 'Teacher’s passcode'],
@@ -33,46 +34,40 @@ const WORDS = {
   add_room: ['再加入一个房间', 'Join another room'],
   new_room: ['新房间', 'New room'],
   rooms: ['房间', 'Rooms'],
-  unread: ['{n} 条新消息', '{n} new messages', '{n} new message'],
+  unread: ['{room}：{n} 条新消息', '{room}: {n} new messages', '{room}: {n} new message'],
+  try_again: ['再试一次', 'Try again'],
+  try_now: ['立即重试', 'Try now'],
+  cancel: ['取消', 'Cancel'],
 
   hand: ['举手', 'Raise hand'],
   hand_up: ['已举手', 'hand up'],
   hands: ['举手的人', 'Hands up'],
   poll: ['投票', 'Poll'],
-  poll_question: ['问题（可不填）', 'Question (may be left out)'],
+  poll_question: ['问题', 'Question'],
   poll_choice: ['选项 {n}', 'Choice {n}'],
   poll_ask: ['发起投票', 'Start the poll'],
-  poll_few: ['请至少填写两个选项。', 'Please give at least two choices.'],
+  poll_few: ['请至少填写两个选项。', 'Please give two choices or more.'],
   poll_votes: ['{n} 票 · {percent}%', '{n} votes · {percent}%', '{n} vote · {percent}%'],
-  poll_total: ['共 {n} 票，进行中', '{n} votes so far', '{n} vote so far'],
-  poll_result: ['共 {n} 票，已结束', '{n} votes, closed', '{n} vote, closed'],
+  poll_total: ['共 {n} 票', '{n} votes so far', '{n} vote so far'],
+  poll_result: ['已结束，共 {n} 票', 'closed with {n} votes', 'closed with {n} vote'],
   poll_end: ['结束投票', 'End the poll'],
-  poll_hide: ['收起投票', 'Hide the poll'],
+  poll_hide: ['收起', 'Hide'],
 
-  for_teacher: ['教师工具', 'For the teacher'],
+  tools: ['教师工具', 'For the teacher'],
   lock: ['锁定房间', 'Lock the room'],
   quiet: ['安静模式', 'Quiet'],
   attendance: ['下载考勤表', 'Attendance (CSV)'],
+  minutes: ['在场分钟', 'minutes present'],
   remove: ['移出', 'Remove'],
-  remove_who: ['移出 {name}', 'Remove {name}'],
-  cancel: ['取消', 'Cancel'],
-  removed: ['已移出：', 'Removed:'],
-  let_in: ['允许返回', 'Let back in'],
-  let_in_who: ['允许返回：{name}', 'Let back in: {name}'],
-  is_locked: ['房间已锁定：暂时不能有新人加入。', 'Locked: nobody new can join just now.'],
-  is_quiet: ['安静模式：只有老师可以发言。', 'Quiet: only the teacher can write just now.'],
-  is_quiet_mine: ['安静模式：只有您可以发言。', 'Quiet: only you can write just now.'],
-  now_locked: ['房间已锁定', 'The room is locked'],
-  now_unlocked: ['房间已解锁', 'The room is open again'],
-  now_quiet: ['安静模式已开启', 'Quiet is on'],
-  now_unquiet: ['安静模式已关闭', 'Quiet is off'],
-  table_joined: ['加入时间', 'joined'],
-  table_left: ['离开时间', 'left'],
-  table_minutes: ['在场分钟数', 'minutes present'],
-  table_name: ['姓名', 'name'],
-  table_number: ['学号', 'number'],
-  try_again: ['再试一次', 'Try again'],
-  try_now: ['立即重试', 'Try now'],
+  remove_who: ['移出{name}', 'Remove {name}'],
+  removed: ['已移出', 'Removed'],
+  let_in: ['让{name}回来', 'Let {name} back in'],
+  is_locked: ['房间已锁定，新人不能加入。', 'Locked: nobody new can join.'],
+  is_quiet: ['安静：只有老师可以发言。', 'Quiet: only the teacher can write.'],
+  now_locked_true: ['房间已锁定', 'The room is locked'],
+  now_locked_false: ['房间已解锁', 'The room is open again'],
+  now_quiet_true: ['安静模式已开启', 'Quiet is on'],
+  now_quiet_false: ['安静模式已关闭', 'Quiet is off'],
 
   state_out: ['未加入房间', 'Not in a room'],
   state_connecting: ['正在连接…', 'Connecting…'],
@@ -87,103 +82,97 @@ const WORDS = {
   left: ['离开了房间', 'left'],
   left_closed: ['关闭了页面', 'closed the page'],
   left_lost: ['断线了', 'lost the connection'],
-  left_heartbeat: ['太久没有回应，已断开', 'stopped answering'],
+  left_heartbeat: ['没有回应，已断开', 'stopped answering'],
   left_slow: ['网络太慢，跟不上', 'was too slow to keep up'],
   left_removed: ['被移出了房间', 'was removed'],
   entered: ['您已加入房间', 'You are in the room'],
   returned: ['您回来了。', 'You are back.'],
-  earlier: ['更早的消息不再显示。', 'Earlier messages are not shown.'],
-  gap: ['这里缺了一些消息：您不在的时候说的，服务器已经没有了。', 'Some messages are missing here: they were said while you were away, and the hub no longer has them.'],
+  gap: ['这里缺了一些消息：服务器已经没有了。', 'Some messages are missing here: the hub no longer has them.'],
   waiting: ['等待发送：', 'Waiting to be sent:'],
   received_by: ['{of} 人中 {n} 人已收到', 'received by {n} of {of}'],
 
   coming_back: ['本页面会自动重试。', 'This page keeps trying by itself.'],
-  closed_lost: ['与服务器的连接断开了。', 'The connection to the hub was lost.'],
-  closed_unreachable: ['连不上服务器。', 'The hub could not be reached.'],
+  closed_1006: ['与服务器的连接断开了。', 'The connection to the hub was lost.'],
+  closed_null: ['连不上服务器。', 'The hub could not be reached.'],
   closed_offline: ['本机断开了网络。', 'This device lost its network.'],
   closed_1001: ['服务器停止了，或重新启动了。', 'The hub was stopped or restarted.'],
-  closed_1008: ['服务器断开了本页面：发得太多太快、多次被拒，或太久没有加入房间。', 'The hub sent this page away: far too many messages, too many refusals, or too long without a room.'],
-  closed_1013: ['服务器太忙，断开了本页面。', 'The hub was too busy and hung up.'],
+  closed_1008: ['本页面发得太多，或多次被拒，服务器断开了连接。', 'This page sent too much or was refused too often, and the hub hung up.'],
+  closed_1013: ['服务器太忙，断开了连接。', 'The hub was too busy and hung up.'],
   closed_4000: ['服务器太久没有收到本页面的消息，断开了连接。', 'The hub had not heard from this page for too long and hung up.'],
-  closed_4001: ['您的座位已在另一个页面或客户端中使用，本页面已退出房间。', 'Your seat was taken over by another page or app, so this page is no longer in the room.'],
-  closed_4002: ['本机的网络太慢，跟不上房间里的消息，服务器断开了连接。', 'This device was too slow for all that is said in the room, and the hub hung up.'],
+  closed_4001: ['您的座位已在另一个页面或客户端中使用。', 'Your seat was taken over by another page or app.'],
+  closed_4002: ['本机的网络太慢，服务器断开了连接。', 'This device was too slow, and the hub hung up.'],
   closed_other: ['服务器断开了连接（代码 {code}）。', 'The hub hung up (code {code}).'],
-  closed_removed: ['您被移出了房间。如要返回，请先和老师说。', 'You were removed from the room. To come back, speak with your teacher first.'],
-  duplicate: ['若这是复制出来的标签页，请用原来的那一个。', 'You are already in this room in another page or app: leave it there first, then try again. A copied tab counts as another page.'],
+  closed_removed: ['您被移出了房间。想回来请找老师。', 'You were removed from the room. Ask your teacher to let you back in.'],
+  duplicate: ['请先关闭或离开那个页面，再试一次。', 'You are in this room in another page or app already: leave it there, then try again.'],
   duplicate_held: ['服务器还为您断线前的连接留着座位。', 'The hub still keeps your seat for the connection that broke.'],
 
-  number_long: ['学号太长：现有 {n} 字节，最多 {most} 字节。', 'This number is too long: {n} bytes, and {most} is the most.'],
   name_missing: ['请填写姓名。', 'Please enter your name.'],
   room_missing: ['请填写房间号。', 'Please enter a room.'],
-  name_long: ['姓名太长：现有 {n} 字节，最多 {most} 字节（{han} 个汉字或 {most} 个英文字母）。', 'This name is too long: {n} bytes, and {most} is the most ({most} plain letters, or {han} Chinese characters).'],
-  room_long: ['房间号太长：现有 {n} 字节，最多 {most} 字节（{han} 个汉字或 {most} 个英文字母）。', 'This room is too long: {n} bytes, and {most} is the most ({most} plain letters, or {han} Chinese characters).'],
-  text_long: ['消息太长：共 {n} 字节，一条最多 {most} 字节。请分成几条发送。', 'This message is too long: {n} bytes in all, and {most} is the most. Please send it in parts.'],
-  text_away: ['现在没有连上房间。文字留在这里，连上后再发送。', 'Not in the room just now. Your text stays here until you are back.'],
-  text_unsure: ['连接断开时这段文字还没有得到确认，可能没有送达，已放回输入框。', 'The connection broke before this was confirmed. It may not have arrived, so it is back in the box.'],
+  too_long: ['太长：{n} 字节，最多 {most} 字节（{han} 个汉字）。', 'Too long: {n} bytes, and {most} is the most ({most} plain letters).'],
+  text_long: ['消息太长：{n} 字节，最多 {most} 字节。请分成几条发送。', 'Too long: {n} bytes, and {most} is the most. Please send it in parts.'],
+  text_away: ['没有连上房间。文字留在这里，连上后再发送。', 'Not in the room just now. Your text stays here until you are back.'],
+  text_unsure: ['这段文字可能没有送达，已放回输入框。', 'This may not have arrived, so it is back in the box.'],
 };
 
-let spoken = 0;
+let spokenAt = 0;
 
 // What an element says, where that has parts to fill in. Without an entry it is its key alone.
 const parts = new WeakMap();
 
 /** The language now spoken, as an element's `lang` would have it. */
-export function language() {
-  return LANGUAGES[spoken];
-}
+export const language = () => LANGUAGES[spokenAt];
+
+/** The other language: what the switch changes to. */
+export const otherLanguage = () => LANGUAGES[1 - spokenAt];
 
 /** Speaks `wanted` from now on, or the nearest there is. What is there already says it when it is dressed again. */
 export function speak(wanted) {
-  spoken = /^zh\b/i.test(wanted || '') ? 0 : 1;
-  document.documentElement.lang = spoken === 0 ? 'zh-CN' : 'en';
+  spokenAt = /^zh\b/i.test(wanted || '') ? 0 : 1;
+  document.documentElement.lang = ['zh-CN', 'en'][spokenAt];
 }
 
-function each(root, name, then) {
-  root.querySelectorAll('[data-' + name + ']').forEach(element => {
+/** Lets everything within `roots` speak the language now spoken. */
+export function dress(...roots) {
+  const each = (name, then) => roots.forEach(root => root.querySelectorAll('[data-' + name + ']').forEach(element => {
     then(element, text(element.dataset[name], parts.get(element)));
-  });
-}
-
-/** Lets everything within `root` speak the language now spoken. */
-export function dress(root) {
-  each(root, 'say', (element, words) => { element.textContent = words; });
-  each(root, 'label', (element, words) => element.setAttribute('aria-label', words));
-  each(root, 'hint', (element, words) => { element.placeholder = words; });
-  root.querySelectorAll('time').forEach(tell);
-}
-
-/** The other language: what the switch changes to. */
-export function otherLanguage() {
-  return LANGUAGES[1 - spoken];
+  }));
+  each('say', (element, words) => { element.textContent = words; });
+  each('label', (element, words) => element.setAttribute('aria-label', words));
+  each('hint', (element, words) => { element.placeholder = words; });
+  roots.forEach(root => root.querySelectorAll('time').forEach(tell));
 }
 
 /** Whether there is such a text. */
-export function known(key) {
-  return Object.prototype.hasOwnProperty.call(WORDS, key);
-}
+export const known = key => Object.prototype.hasOwnProperty.call(WORDS, key);
 
 /** The text for `key` with its `{…}` filled in. A third text is what English says of one. */
-export function text(key, filling) {
+export function text(key, filling = {}) {
   const forms = WORDS[key];
-  const form = spoken === 1 && forms[2] && filling.n === 1 ? forms[2] : forms[spoken];
-  return form.replace(/\{(\w+)\}/g, (whole, part) => String((filling || {})[part]));
+  const form = spokenAt === 1 && filling.n === 1 && forms[2] || forms[spokenAt];
+  // A part keeps its writing direction to itself.
+  return form.replace(/\{(\w+)\}/g, (whole, part) => typeof filling[part] === 'string' ? '\u2068' + filling[part] + '\u2069' : filling[part]);
 }
 
 /** Lets `element` say the text, now and in whatever language comes; `null` silences it. */
 export function say(element, key, filling) {
-  if (key === null) {
-    parts.delete(element);
-    element.removeAttribute('data-say');
-    element.textContent = '';
-    return;
-  }
-  element.dataset.say = key;
+  const words = key === null ? '' : text(key, filling);
   parts.set(element, filling);
-  const words = text(key, filling);
+  if (key === null) {
+    element.removeAttribute('data-say');
+  } else {
+    element.dataset.say = key;
+  }
   // Writing the same words again would have a screen reader read them again.
   if (element.textContent !== words) {
     element.textContent = words;
   }
+}
+
+/** A new element that says the text. */
+export function spoken(key, filling) {
+  const element = document.createElement('span');
+  say(element, key, filling);
+  return element;
 }
 
 /** Lets `element` be called so by a screen reader, in place of what is in it. */
@@ -193,22 +182,17 @@ export function label(element, key, filling) {
   element.setAttribute('aria-label', text(key, filling));
 }
 
+function tell(element) {
+  const date = new Date(element.dateTime);
+  const { lang } = document.documentElement;
+  element.title = date.toLocaleString(lang);
+  element.textContent = date.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' });
+}
+
 /** A point in time, by the hub's clock, as one says it in the language now spoken. */
 export function clock(time) {
   const element = document.createElement('time');
-  const date = new Date(time);
-  if (time && !isNaN(date)) {
-    element.dateTime = date.toISOString();
-    tell(element);
-  }
+  element.dateTime = new Date(time).toISOString();
+  tell(element);
   return element;
-}
-
-function tell(element) {
-  const date = new Date(element.dateTime);
-  const lang = document.documentElement.lang;
-  if (!isNaN(date)) {
-    element.title = date.toLocaleString(lang);
-    element.textContent = date.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' });
-  }
 }
