@@ -3,18 +3,16 @@
 // Owns: the form, the rooms of this tab, the switch of languages, and coming back to all of it after a reload.
 // Refuses to know: what happens in a room (room.js), the connection (hub.js), and the words (words.js).
 
-import { button, make } from './element.js';
+import { aria, button, make } from './element.js';
 import { bytes } from './hub.js';
-import { BROWSER, TAB, me, recall, recallThing, remember, rememberThing } from './memory.js';
+import { BROWSER, TAB, me, recall, remember } from './memory.js';
 import { openRoom } from './room.js';
 import { dress, language, otherLanguage, say, speak, text } from './words.js';
 
 // The hub's limits for what is typed here, in bytes of UTF-8.
 const NAME_BYTES = 96;
-const NUMBER_BYTES = 64;
 const ROOM_BYTES = 64;
-const MOST = { name: NAME_BYTES, number: NUMBER_BYTES, room: ROOM_BYTES };
-const HAN_BYTES = 3;
+const MOST = { name: NAME_BYTES, number: ROOM_BYTES, room: ROOM_BYTES };
 // More would not fit onto a phone.
 const ROOMS_MOST = 4;
 
@@ -30,12 +28,13 @@ let active = null;
 const app = {
   isShown: room => room === active,
   changed: draw,
-  left(room) {
-    if (rooms.length > 1) {
-      drop(room);
+  left(room, unsent) {
+    if (rooms.length === 1) {
+      add().text.value = unsent;
     }
-    draw();
+    drop(room);
     if (!active.inside) {
+      at('room').value = room.number;
       at('join').focus();
     }
   },
@@ -61,9 +60,7 @@ function show(room) {
     before.bar.remove();
     before.place.remove();
     // A room that was never entered goes as soon as nobody looks at it.
-    if (before !== room && before.state().name === 'out') {
-      drop(before);
-    }
+    rooms = rooms.filter(other => other === room || other.state().name !== 'out');
   }
   at('header').prepend(room.bar);
   at('main').prepend(room.place);
@@ -76,12 +73,8 @@ function draw() {
   if (!active) {
     return;
   }
-  const { name, why } = active.state();
   at('enter').hidden = active.inside;
-  at('join').disabled = name === 'connecting';
-  if (why && why.code === 'passcode') {
-    at('roomcode-field').hidden = false;
-  }
+  at('join').disabled = active.state().name === 'connecting';
   at('add-room').hidden = !active.inside || rooms.length >= ROOMS_MOST;
   document.title = (active.title || text('classroom')) + ' · classhub';
 
@@ -94,15 +87,14 @@ function draw() {
       at('tabs').children[i].focus();
     }, make('bdi', '', title));
     if (room === active) {
-      tab.setAttribute('aria-current', 'true');
+      aria(tab, 'current', true);
     } else if (room.unread > 0) {
-      tab.append(' ', make('span', 'unread', room.unread));
-      tab.setAttribute('aria-label', text('unread', { room: title, n: room.unread }));
+      tab.append(make('span', 'unread', ' +', room.unread));
     }
     at('tabs').append(tab);
   });
 
-  rememberThing(TAB, 'rooms', rooms.filter(room => room.inside).map(room => room.number));
+  remember(TAB, 'rooms', rooms.filter(room => room.inside).map(room => room.number));
   // A reload comes back to this room, and the address can be passed on.
   if (active.inside && asked() !== active.number) {
     try {
@@ -115,48 +107,45 @@ function draw() {
 
 // ---- The form ----
 
-// Whether the field can go to the hub as it stands. `asks` is false while it is still being typed
+// The first field that can't go to the hub as it stands, which is said. `asks` is false while they are still being typed
 // in, when an empty one is nobody's fault yet.
-function check(field, asks) {
-  const most = MOST[field];
-  const n = bytes(value(field));
-  const key = n > most ? 'too_long' : n === 0 && asks && field !== 'number' ? field + '_missing' : null;
-  say(at(field + '-wrong'), key, { n, most, han: Math.floor(most / HAN_BYTES) });
-  if (key === null) {
-    at(field).removeAttribute('aria-invalid');
-  } else {
-    at(field).setAttribute('aria-invalid', 'true');
-  }
-  return key === null;
+function check(asks) {
+  const wrong = Object.keys(MOST).map(field => {
+    const n = bytes(value(field));
+    const most = MOST[field];
+    const key = n > most ? 'too_long' : n === 0 && asks && field !== 'number' && field + '_missing';
+    aria(at(field), 'invalid', Boolean(key));
+    return { field, key, filling: { n, most } };
+  }).find(({ key }) => key);
+  say(at('wrong'), wrong ? wrong.key : null, wrong && wrong.filling);
+  return wrong;
 }
 
 const member = () => ({ id: me, personName: value('name'), personNum: value('number'), nickName: '', headImgUrl: '' });
 
 at('enter').onsubmit = event => {
-  const wrong = Object.keys(MOST).filter(field => !check(field, true));
+  const wrong = check(true);
   const number = value('room');
   const open = rooms.find(room => room.number === number && room !== active);
   event.preventDefault();
-  if (wrong.length > 0) {
-    at(wrong[0]).focus();
+  if (wrong) {
+    at(wrong.field).focus();
   } else if (open) {
     show(open);
   } else {
     ['name', 'number'].forEach(field => remember(BROWSER, field, value(field)));
-    active.enter(member(), number, { passcode: value('roomcode') || null, ownerPasscode: value('passcode') || null });
+    active.enter(member(), number, value('passcode'));
   }
 };
-Object.keys(MOST).forEach(field => {
-  at(field).value = recall(BROWSER, field) || '';
-  at(field).oninput = () => check(field, false);
-});
+at('enter').oninput = () => check(false);
+['name', 'number'].forEach(field => { at(field).value = recall(BROWSER, field) || ''; });
 
 // ---- From here on it happens ----
 
 function switchTo(wanted) {
   speak(wanted);
   dress(document);
-  rooms.forEach(room => dress(room.bar, room.place));
+  rooms.forEach(room => [room.bar, room.place].forEach(dress));
   at('language').lang = otherLanguage();
   draw();
 }
@@ -170,12 +159,12 @@ at('add-room').onclick = () => {
   show(add());
   at('room').focus();
 };
-addEventListener('pagehide', () => rooms.forEach(room => room.pause()));
+addEventListener('pagehide', () => rooms.forEach(room => room.keep()));
 
 const link = asked();
 // The hub keeps the seats for a few seconds, and nobody sees the gap.
-(value('name') && recallThing(TAB, 'rooms') || []).forEach(number => {
-  add().enter(member(), number, recallThing(TAB, 'codes.' + number) || {});
+(value('name') && recall(TAB, 'rooms') || []).forEach(number => {
+  add().enter(member(), number);
 });
 show(rooms.find(room => room.number === link) || (link === null && rooms[0]) || add());
 at('room').value = active.number || link || '';

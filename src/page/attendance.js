@@ -7,7 +7,7 @@ import { nameOf } from './element.js';
 
 const MINUTE_MS = 60000;
 // What a file's name may not have in it somewhere, and what could pass for something else.
-const UNSAFE = /[^\w\u00c0-\u02af\u3400-\u9fff\uac00-\ud7a3-]/g;
+const UNSAFE = /[^\w\u3400-\u9fff-]/g;
 
 // A cell for every spreadsheet. What begins like a formula would be run as one: an apostrophe makes it text.
 function cell(value) {
@@ -23,23 +23,15 @@ function local(time, length) {
 
 export function takeAttendance() {
   const lesson = {
-    /** Another lesson. */
-    clear() {
-      // Id to {name, number, first, last, since, ms}; `since` is 0 for who is away.
-      lesson.people = new Map();
-      // The number of the last frame that is counted in.
-      lesson.seen = 0;
-      // The earliest that anything is known of.
-      lesson.begin = 0;
-    },
+    // Id to {name, number, first, last, since, ms}; `since` is 0 for who is away.
+    people: new Map(),
+    /** The number of the last frame that is counted in. */
+    seen: 0,
 
     /** A frame has come; whether it is news, and not in what was kept. */
-    isNews(seq, time) {
+    isNews(seq) {
       const isNews = seq > lesson.seen;
-      if (isNews) {
-        lesson.seen = seq;
-        lesson.begin = lesson.begin || time;
-      }
+      lesson.seen = Math.max(seq, lesson.seen);
       return isNews;
     },
 
@@ -52,23 +44,19 @@ export function takeAttendance() {
     },
 
     went(member, time) {
-      if (!lesson.people.has(member.id)) {
-        lesson.came(member, lesson.begin);
-      }
       const person = lesson.people.get(member.id);
-      if (person.since > 0) {
+      if (person && person.since > 0) {
         person.ms += Math.max(0, time - person.since);
         person.since = 0;
         person.last = time;
       }
     },
 
-    /** Exactly these are here; `time` is when those came who were not seen to. */
+    /** Exactly these are here; `time` is when those came or went who were not seen to. */
     are(members, time) {
       const here = new Set(members.map(member => member.id));
       lesson.people.forEach((person, id) => here.has(id) || lesson.went({ id }, time));
-      members.forEach(member => lesson.came(member, lesson.people.has(member.id) ? time : lesson.begin || time));
-      lesson.begin = lesson.begin || time;
+      members.forEach(member => lesson.came(member, time));
     },
 
     /** What a reload has to keep. */
@@ -98,6 +86,5 @@ export function takeAttendance() {
       setTimeout(() => URL.revokeObjectURL(link.href), MINUTE_MS);
     },
   };
-  lesson.clear();
   return lesson;
 }

@@ -15,7 +15,7 @@ const STEPS_MOST = 40;
 
 /** `say(up)` tells the room, once however often it is asked to; `saying()` is whether it still has to. */
 export function watchHands(me, say, saying) {
-  // {id, said, hidden}: said again in this round; hidden if it may have gone down in a gap.
+  // {id, said, hidden}: said again in this round; hidden while it may have gone down in a gap.
   let up = [];
   // When one's own is said again at the latest.
   let due = 0;
@@ -59,9 +59,9 @@ export function watchHands(me, say, saying) {
       up = up.filter(hand => hand.id !== id);
     },
 
-    /** Only these are here. */
+    /** Only these are here. Who may come back to a hand keeps its place. */
     only(ids) {
-      up = up.filter(hand => ids.has(hand.id));
+      up = up.filter(hand => hand.hidden || ids.has(hand.id));
     },
 
     /** Somebody is here who has not seen them go up. */
@@ -75,7 +75,10 @@ export function watchHands(me, say, saying) {
 
     /** What was missed is not known: each hand but one's own may be down. */
     doubt() {
-      up.forEach(hand => { hand.hidden = hand.id !== me; });
+      up.forEach(hand => {
+        hand.hidden = hand.id !== me;
+        hand.said = false;
+      });
     },
 
     /** Says what the room should know of one's own hand and does not. */
@@ -86,12 +89,6 @@ export function watchHands(me, say, saying) {
       if (hands.wanted !== isUp || (hands.wanted && isTurn)) {
         say(hands.wanted);
       }
-    },
-
-    /** Another room. */
-    clear() {
-      up = [];
-      hands.wanted = false;
     },
   };
   return hands;

@@ -44,26 +44,20 @@ export function bytes(text) {
   return new TextEncoder().encode(text).length;
 }
 
-/** Where the hub listens that served this page. */
-export function address() {
-  return (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws';
-}
-
 /**
  * `on` hears of everything:
  * `state({name, until, why})`, where `why` is null or what led here:
  *   `{close}` (a close code; null if the hub was never reached), `{removed: true}`,
  *   or `{msg, code, duplicate}` (a refusal; `held` if it is only the seat's own past);
- * `joined(room, {again, complete, gap, same, time})` for the answer to one's own join: `again` if nobody asked for it,
- *   `complete` if all that was missed follows as frames, `gap` if not all of it can be had, `same` if it is the seat of the
- *   token that was shown, `time` by the hub's clock;
+ * `joined(room, beside, same)` for the answer to one's own join, and what stood beside it: without `members` all that was
+ *   missed follows as frames; `same` if it is the seat of the token that was shown;
  * `caught(room)` once every frame from before has come, and after a break all that was sent before it is known;
  *   and again whenever it was asked who is there;
  * `frame(body)` for what the room hears, each once and in order; `hole()` where one should have come and did not;
- * `answer(body)` for what the hub tells this page alone; `receipt(data)` for who has received what;
+ * `answer(dataType, data)` for what the hub tells this page alone; `receipt(data)` for who has received what;
  * `failure(reply)` for what went wrong.
  */
-export function openHub(url, on) {
+export function openHub(on) {
   const hub = {
     state: { name: 'out', until: 0, why: null },
     // The tries of the present break.
@@ -97,12 +91,12 @@ export function openHub(url, on) {
 
   /**
    * Takes a seat, and keeps it until `leave`. `codes` is what the hub may want to be shown (`passcode`, `ownerPasscode`). With
-   * the `token` of an earlier seat in this room it is that one again, and all that came after number `seen` is heard again.
+   * the `token` of an earlier seat in this room (in `past`) it is that one again, and all that came after number `seen` is heard
+   * again.
    */
   hub.join = (member, room, codes, past) => {
     wanted = { member, room, codes };
-    hub.token = hub.since = hub.seen = null;
-    Object.assign(hub, past);
+    ({ token: hub.token, since: hub.since, seen: hub.seen } = past);
     automatic = false;
     hub.tries = 0;
     hub.state.why = null;
@@ -126,23 +120,22 @@ export function openHub(url, on) {
   /** Gives the seat up. */
   hub.leave = () => {
     if (is('joined')) {
-      hub.say(2, {}, hub.nextRef());
+      hub.say(2, {});
     }
     wanted = hub.token = hub.since = hub.seen = null;
-    rest();
     // What was sent goes out first.
     drop();
     become('out');
   };
 
   /** How many bytes a chat message takes as it is sent. */
-  hub.size = (ref, content) => bytes(JSON.stringify(message(3, 3, { content }, ref)));
+  hub.size = content => bytes(JSON.stringify(message(3, 3, { content }, hub.nextRef())));
 
   /** Says something to the room, or asks it of the hub; whether it was sent. The hub's echo, or its refusal, has the same `ref`. */
-  hub.say = (dataType, data, ref) => is('joined') && send(message(3, dataType, data, ref));
+  hub.say = (dataType, data, ref = hub.nextRef()) => is('joined') && send(message(3, dataType, data, ref));
 
   /** Tells the authors of these messages, up to 64, that they have arrived; whether that was sent. */
-  hub.receive = (ref, seqs) => is('joined') && send(message(4, 3, { seq: seqs }, ref));
+  hub.receive = seq => is('joined') && send(message(4, 3, { seq }, hub.nextRef()));
 
   /** A `ref` that nobody has used. */
   hub.nextRef = () => {
@@ -166,12 +159,12 @@ export function openHub(url, on) {
     }
     giveUp();
     let opened = false;
-    socket = new WebSocket(url);
+    socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws');
     socket.onopen = () => {
       opened = true;
       ask();
     };
-    socket.onmessage = event => heard(event.data);
+    socket.onmessage = event => heard(JSON.parse(event.data));
     socket.onclose = event => {
       socket = null;
       broken(opened ? event.code : null);
@@ -194,28 +187,19 @@ export function openHub(url, on) {
 
   // The connection is gone, or as good as gone. `code` is null if it never stood.
   function broken(code) {
+    const isFinal = FINAL_CLOSES.includes(code);
     giveUp();
-    switch (hub.state.name) {
-      case 'connecting':
-      case 'joined':
-        break;
-      case 'waiting':
-      case 'offline':
-        // The next try is settled already. It was to be on this connection, and will be on another.
-        if (FINAL_CLOSES.includes(code)) {
-          break;
-        }
-        return;
-      default:
-        // Refused: the hub hangs up on who never sits down. The words of the refusal matter more.
-        return;
+    // Where the next try is settled already, it was to be on this connection, and will be on another. Where the hub said
+    // no, it hangs up on who never sits down, and the words of the refusal matter more.
+    if (!is('connecting') && !is('joined') && !(isFinal && hub.state.until > 0)) {
+      return;
     }
-    if (FINAL_CLOSES.includes(code)) {
+    if (isFinal) {
       rest();
       become('closed', 0, { close: code });
     } else {
       // That the hub can't be reached again yet says less than why it was lost.
-      const why = hub.state.why;
+      const { why } = hub.state;
       const known = code === null && why && why.close !== undefined;
       later(known ? why : { close: code }, code === CLOSE_BUSY ? BUSY_FIRST_MS : RETRY_FIRST_MS);
     }
@@ -250,60 +234,44 @@ export function openHub(url, on) {
 
   // ---- What is heard ----
 
-  function heard(data) {
-    let reply = null;
-    try {
-      reply = JSON.parse(data);
-    } catch (error) {
-      // Not the hub's language.
-      return;
-    }
-    if (reply === null || typeof reply !== 'object') {
-      return;
-    }
+  function heard(reply) {
     if (performance.now() - beaten > HEARTBEAT_MS) {
       beat();
     }
-    if (is('joined') && pulled !== null) {
+    if (pulled !== null) {
       // What stands before the answer may be long.
       wait(ANSWER_MS, () => broken(1006));
     }
     if (reply.status === 1) {
-      granted(reply.resultBody || {});
+      granted(reply.resultBody);
     } else {
       refused(reply);
     }
   }
 
   function granted(body) {
-    const text = body.textData || {};
-    const data = text.data || {};
-    const beside = body.extendFields || {};
+    const { msgType, textData: { dataType, data }, extendFields: beside = {} } = body;
     // Only the answer to one's own join comes with a token.
-    if (body.msgType === 3 && text.dataType === 1 && beside.resumeToken) {
-      if (is('connecting')) {
-        seated(data, beside);
-      }
-    } else if (is('joined')) {
-      if (body.msgType === 4) {
-        on.receipt(data);
-      } else if (body.msgType === 5) {
-        answered(data, beside);
-      } else if (beside.seq === undefined) {
-        on.answer(body);
-      } else {
-        next(body, beside);
-      }
+    if (is('connecting') && beside.resumeToken) {
+      seated(data, beside);
+    } else if (!is('joined')) {
+      return;
+    } else if (msgType === 4) {
+      on.receipt(data);
+    } else if (msgType === 5) {
+      answered(data, beside);
+    } else if (beside.seq === undefined) {
+      on.answer(dataType, data);
+    } else {
+      next(body, beside);
     }
   }
 
   function seated(room, beside) {
-    const complete = !Array.isArray(room.members);
-    const again = automatic;
     const same = hub.token === beside.resumeToken;
     hub.token = beside.resumeToken;
     hub.seen = beside.seq;
-    if (!complete) {
+    if (room.members) {
       hub.since = beside.seq;
     }
     hub.caught = false;
@@ -312,7 +280,7 @@ export function openHub(url, on) {
     // The seat is here now. Closed any sooner, one of these could have taken it along.
     stale.splice(0).forEach(socket => socket.close());
     become('joined');
-    on.joined(room, { again, complete, gap: beside.gap === true, same, time: beside.time });
+    on.joined(room, beside, same);
     pull();
   }
 
@@ -348,7 +316,6 @@ export function openHub(url, on) {
   }
 
   function removed() {
-    rest();
     drop();
     become('closed', 0, { removed: true });
   }
@@ -356,10 +323,9 @@ export function openHub(url, on) {
   function refused(reply) {
     const duplicate = reply.msg === DUPLICATE && !reply.code;
     if (is('connecting')) {
-      const why = { msg: String(reply.msg), code: reply.code || null, duplicate, held: false };
-      if (automatic && (duplicate || PASSING_CODES.includes(reply.code))) {
-        // The hub is asking the connection that broke whether it still lives; it soon won't.
-        why.held = duplicate;
+      // Where nobody asked, the hub is asking the connection that broke whether it still lives; it soon won't.
+      const why = { msg: String(reply.msg), code: reply.code, duplicate, held: duplicate && automatic };
+      if (why.held || (automatic && PASSING_CODES.includes(reply.code))) {
         later(why, RETRY_FIRST_MS);
       } else {
         rest();
@@ -390,6 +356,7 @@ export function openHub(url, on) {
 
   // Hangs up, and means it: the room sees whoever sat there leave.
   function drop() {
+    rest();
     giveUp();
     stale.splice(0).forEach(socket => socket.close());
   }
@@ -418,8 +385,8 @@ export function openHub(url, on) {
     clearTimeout(timer);
   }
 
-  function become(name, until, why) {
-    hub.state = { name, until: until || 0, why: why || null };
+  function become(name, until = 0, why = null) {
+    hub.state = { name, until, why };
     on.state(hub.state);
   }
 
@@ -428,7 +395,7 @@ export function openHub(url, on) {
   addEventListener('offline', look);
   document.addEventListener('visibilitychange', () => {
     beat();
-    if (document.visibilityState === 'visible') {
+    if (!document.hidden) {
       look();
     }
   });

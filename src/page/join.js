@@ -14,7 +14,6 @@ at('which').hidden = room === '';
 at('qr').alt = 'QR: ' + location.origin + '/' + (room && query);
 at('qr').src = '/qr.svg' + (room && query);
 at('here').hidden = !isHereOnly;
-document.title = (room && room + ' · ') + location.host;
 
 function show(urls) {
   urls.map(url => new URL(url)).filter(url => url.host !== location.host).forEach(url => {

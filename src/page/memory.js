@@ -10,51 +10,28 @@ export const TAB = 'sessionStorage';
 /** From one lesson to the next. */
 export const BROWSER = 'localStorage';
 
-/** The text kept under `key`; null if there is none. */
+/** What is kept under `key`; null if nothing is. */
 export function recall(area, key) {
   try {
-    return window[area].getItem('classhub.' + key);
+    return JSON.parse(window[area].getItem('classhub.' + key));
   } catch (error) {
     return null;
   }
 }
 
-/** Keeps a text; `null` forgets it. */
-export function remember(area, key, value) {
+/** Keeps anything that JSON can say; `null` forgets it. */
+export function remember(area, key, thing) {
   try {
-    if (value === null) {
-      window[area].removeItem('classhub.' + key);
-    } else {
-      window[area].setItem('classhub.' + key, value);
-    }
+    window[area].setItem('classhub.' + key, JSON.stringify(thing));
   } catch (error) {
     // Forbidden, or full.
   }
 }
 
-/** What was kept by `rememberThing`; null if there is none. */
-export function recallThing(area, key) {
-  try {
-    return JSON.parse(recall(area, key));
-  } catch (error) {
-    return null;
-  }
-}
-
-/** Keeps anything that JSON can say. */
-export function rememberThing(area, key, thing) {
-  remember(area, key, JSON.stringify(thing));
-}
-
 // Not crypto.randomUUID, which a browser keeps from pages that come over plain http.
 /** An id that nobody else has. */
 export function drawId() {
-  const drawn = new Uint8Array(16);
-  if (window.crypto && crypto.getRandomValues) {
-    crypto.getRandomValues(drawn);
-  } else {
-    drawn.forEach((ignored, i) => { drawn[i] = Math.floor(Math.random() * 256); });
-  }
+  const drawn = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(drawn, byte => (byte + 256).toString(16).slice(1)).join('');
 }
 

@@ -1,7 +1,7 @@
 // What is to be said here and is not yet known to be in the room: what was typed, and what is the page's own to say.
 //
 // Owns: the order of it, when the next goes out, and that each goes out once.
-// Refuses to know: the connection, and what any of it looks like.
+// Refuses to know: when there is a connection, and what any of it looks like.
 //
 // One message is on its way at a time, so that none overtakes another, whatever is refused or lost. When the connection
 // breaks, that one is the only one of which nobody can say whether it arrived: what is replayed after it tells, and where
@@ -15,8 +15,8 @@ const PACE_MS = 60;
 // What was refused for coming too fast is tried again after this.
 const TOO_FAST_MS = 1000;
 
-/** `send(entry)` says whether it could; `changed()` hears whenever something typed came, went, or was given back. */
-export function openOutbox(send, changed) {
+/** `hub` is what it goes to; `changed()` hears whenever something typed came, went, or was given back. */
+export function openOutbox(hub, changed) {
   // {ref, type, content, key}, the oldest first.
   let entries = [];
   // The ref of the one that is on its way.
@@ -51,7 +51,7 @@ export function openOutbox(send, changed) {
     const first = entries.find(entry => entry.key) || entries[0];
     if (wait > 0) {
       timer = setTimeout(next, wait);
-    } else if (send(first)) {
+    } else if (hub.say(first.type, { content: first.content }, first.ref)) {
       sent = first.ref;
       after = performance.now() + PACE_MS;
     }
@@ -77,14 +77,14 @@ export function openOutbox(send, changed) {
     confirm: settle,
 
     /** Takes a message, and sends it when its turn comes. */
-    add(ref, type, content) {
-      entries.push({ ref, type, content });
+    add(type, content) {
+      entries.push({ ref: hub.nextRef(), type, content });
       changed();
       next();
     },
 
     /** Takes the latest of its key, in place of what was not sent of it yet. */
-    put(ref, key, type, content) {
+    put(key, type, content) {
       const last = entries.filter(entry => entry.key === key).pop();
       if (last && JSON.stringify(last.content) === JSON.stringify(content)) {
         return;
@@ -92,7 +92,7 @@ export function openOutbox(send, changed) {
       if (last && last.ref !== sent) {
         last.content = content;
       } else {
-        entries.push({ ref, type, content, key });
+        entries.push({ ref: hub.nextRef(), type, content, key });
       }
       next();
     },

@@ -3,12 +3,11 @@
 // Owns: the list of members with their marks and faces, and the two steps that it takes to remove somebody.
 // Refuses to know: why somebody comes or goes, and what the hub says to a removal.
 
-import { arrange, button, make, nameElement, nameOf, sayingButton } from './element.js';
+import { aria, arrange, button, make, nameElement, nameOf, sayingButton } from './element.js';
 import { label, spoken } from './words.js';
 
-const FACE_PX = 32;
-// Nothing that one sees: spaces, and marks that change the direction of what follows.
-const UNSEEN = /[\s\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g;
+// Not what one does not see: spaces, and marks that change the direction of what follows.
+const LETTER = /[0-9a-z\u00c0-\u1fff\u2c00-\ud7ff\uf900-\u{1ffff}]/iu;
 
 // White on these has a contrast of more than 4.5 to 1, whatever the hue.
 function colour(id) {
@@ -30,23 +29,22 @@ function picture(url) {
 }
 
 function face(member) {
-  // The first character as one sees it; a flag or a family comes apart, a name does not.
-  const letter = Array.from(nameOf(member).replace(UNSEEN, ''))[0] || '?';
-  const face = make('span', 'face', letter.toUpperCase());
+  const face = make('span', 'face', (nameOf(member).match(LETTER) || '?')[0].toUpperCase());
   const url = picture(member.headImgUrl);
-  face.setAttribute('aria-hidden', 'true');
+  aria(face, 'hidden', true);
   face.style.background = colour(member.id);
-  if (!url) {
-    return face;
+  if (url) {
+    // It covers the letter, if it comes.
+    const image = make('img', '');
+    image.alt = '';
+    image.width = image.height = 32;
+    image.loading = 'lazy';
+    image.referrerPolicy = 'no-referrer';
+    image.onerror = () => image.remove();
+    image.src = url;
+    face.prepend(image);
   }
-  const image = make('img', 'face');
-  image.alt = '';
-  image.width = image.height = FACE_PX;
-  image.loading = 'lazy';
-  image.referrerPolicy = 'no-referrer';
-  image.onerror = () => image.replaceWith(face);
-  image.src = url;
-  return image;
+  return face;
 }
 
 /** `on`: `remove(id)`; `isOwner(id)`; `isUp(id)` is whether a hand is up. */
@@ -56,19 +54,19 @@ export function seatPeople(list, me, on) {
 
   // To remove somebody takes a second thought.
   function offer(member, tools) {
-    const name = nameOf(member);
     const back = () => {
       tools.textContent = '';
       offer(member, tools);
       tools.firstChild.focus();
     };
     const first = button('remove', () => {
-      const sure = sayingButton('sure', 'remove', () => on.remove(member.id));
+      const sure = sayingButton('remove', () => on.remove(member.id));
+      sure.className = 'sure';
       tools.textContent = '';
-      tools.append(sure, sayingButton('', 'cancel', back));
+      tools.append(sure, sayingButton('cancel', back));
       sure.focus();
     }, '✕');
-    label(first, 'remove_who', { name });
+    label(first, 'remove_who', { name: nameOf(member) });
     tools.append(first);
   }
 
@@ -80,6 +78,10 @@ export function seatPeople(list, me, on) {
 
     seat(member) {
       const { id } = member;
+      if (seats.has(id) && JSON.stringify(seats.get(id).member) !== JSON.stringify(member)) {
+        // Out and in again when nobody here could see it, and not quite the same.
+        people.unseat(id);
+      }
       if (!seats.has(id)) {
         const marks = make('span', 'marks');
         const tools = make('span', 'tools');

@@ -8,9 +8,9 @@
 // is here and the poll is open, whoever leaves takes it along, and what a closed poll came to never changes. A poll
 // is its author's: it is closed by nobody else, by the author's leaving, or by the author's next one.
 
-import { arrange, button, make, nameElement, sayingButton } from './element.js';
+import { aria, arrange, button, make, nameElement, sayingButton } from './element.js';
 import { drawId } from './memory.js';
-import { dress, label, say } from './words.js';
+import { say, text } from './words.js';
 
 // The most choices of a poll.
 const CHOICES_MOST = 6;
@@ -18,11 +18,11 @@ const CHOICES_MOST = 6;
 const ID_MOST = 64;
 const QUESTION_MOST = 500;
 const CHOICE_MOST = 200;
-// A page must not grow with what somebody makes up: polls, cards, voters, and polls that nobody has opened yet.
+// A page must not grow with what somebody makes up: polls, cards, voters, and votes in polls that nobody has opened yet.
 const KNOWN_MOST = 8;
 const SHOWN_MOST = 3;
 const VOTERS_MOST = 1100;
-const STRANGE_MOST = 4;
+const EARLY_MOST = 4 * VOTERS_MOST;
 // One's own poll is told again once for all who come within this.
 const TOGETHER_MS = 500;
 
@@ -35,9 +35,9 @@ function isPoll({ question, choices }) {
     && choices.length <= CHOICES_MOST && choices.every(choice => isText(choice, CHOICE_MOST));
 }
 
-// Lets go of the oldest while there are more than `most`.
-function bound(map, most) {
-  while (map.size > most) {
+// Lets go of the oldest where there are too many.
+function bound(map) {
+  if (map.size > KNOWN_MOST) {
     map.delete(map.keys().next().value);
   }
 }
@@ -49,8 +49,8 @@ function bound(map, most) {
 export function holdPolls(at, me, on) {
   // Id to the poll, the earliest first.
   const known = new Map();
-  // Id of a poll, known or not yet, to a map from voters to choices.
-  const ballots = new Map();
+  // {id, voter, vote}: for polls that are not known yet.
+  let early = [];
   // Id of a poll to one's own choice.
   let chosen = new Map();
   // Ids of the polls that one does not want to see any more.
@@ -62,31 +62,23 @@ export function holdPolls(at, me, on) {
   let told = -TOGETHER_MS;
   let timer = 0;
   const form = at['poll-form'];
-  const fields = [at['poll-question']];
 
   // ---- What is heard ----
-
-  function votes(id) {
-    if (!ballots.has(id)) {
-      ballots.set(id, new Map());
-      const strange = Array.from(ballots.keys()).filter(id => !known.has(id));
-      strange.slice(0, -STRANGE_MOST).forEach(id => ballots.delete(id));
-    }
-    return ballots.get(id);
-  }
 
   function vote(voter, { id, vote }, poll) {
     const most = poll ? poll.choices.length : CHOICES_MOST;
     if (!Number.isInteger(vote) || vote < 0 || vote >= most || (poll && !poll.open)) {
       return;
     }
-    if (votes(id).has(voter) || votes(id).size < VOTERS_MOST) {
-      votes(id).set(voter, vote);
+    if (!poll) {
+      early = early.concat({ id, voter, vote }).slice(-EARLY_MOST);
+    } else if (poll.votes.has(voter) || poll.votes.size < VOTERS_MOST) {
+      poll.votes.set(voter, vote);
     }
     if (voter === me) {
       if (!on.saying('vote.' + id)) {
         chosen.set(id, vote);
-        bound(chosen, KNOWN_MOST);
+        bound(chosen);
       }
       if (poll) {
         poll.owed = false;
@@ -95,12 +87,13 @@ export function holdPolls(at, me, on) {
   }
 
   function open(from, { id, question, choices }, before) {
-    const poll = before || { id, from, question: question || '', choices };
+    const poll = before || { id, from, question: question || '', choices, votes: new Map() };
     if (!before) {
       closeAll(other => other.from.id === from.id);
       known.set(id, poll);
-      bound(known, KNOWN_MOST);
-      votes(id).forEach((vote, voter) => vote < choices.length || votes(id).delete(voter));
+      bound(known);
+      early.forEach(one => one.id === id && one.vote < choices.length && poll.votes.set(one.voter, one.vote));
+      early = early.filter(one => one.id !== id);
     }
     if (!poll.open) {
       poll.open = true;
@@ -108,11 +101,8 @@ export function holdPolls(at, me, on) {
     }
     // Whoever it is repeated for does not know one's own vote either.
     poll.owed = true;
-    if (from.id === me) {
-      repeat = false;
-      if (!on.saying('poll')) {
-        mine = { id, question: poll.question, choices: poll.choices };
-      }
+    if (from.id === me && !on.saying('poll')) {
+      mine = { id, question: poll.question, choices: poll.choices };
     }
   }
 
@@ -122,15 +112,20 @@ export function holdPolls(at, me, on) {
         poll.result = count(poll);
         poll.open = false;
         poll.card = null;
-        ballots.delete(poll.id);
+        poll.votes.clear();
       }
     });
+  }
+
+  function forget(whose) {
+    early = early.filter(one => !whose(one.voter));
+    known.forEach(({ votes }) => votes.forEach((vote, voter) => whose(voter) && votes.delete(voter)));
   }
 
   // How many chose each.
   function count(poll) {
     const counts = poll.choices.map(() => 0);
-    votes(poll.id).forEach(vote => { counts[vote] += 1; });
+    poll.votes.forEach(vote => { counts[vote] += 1; });
     return counts;
   }
 
@@ -138,6 +133,7 @@ export function holdPolls(at, me, on) {
 
   function announce() {
     told = performance.now();
+    repeat = false;
     on.say('poll', Object.assign({}, mine, { open: true }));
   }
 
@@ -154,7 +150,7 @@ export function holdPolls(at, me, on) {
     }
     chosen.forEach((vote, id) => {
       const poll = known.get(id);
-      if (poll && poll.open && (poll.owed || votes(id).get(me) !== vote)) {
+      if (poll && poll.open && vote < poll.choices.length && (poll.owed || poll.votes.get(me) !== vote)) {
         on.say('vote.' + id, { id, vote });
       }
     });
@@ -164,10 +160,7 @@ export function holdPolls(at, me, on) {
 
   function makeCard(poll) {
     const { id, from } = poll;
-    const question = make('bdi', '', poll.question);
-    if (poll.question === '') {
-      say(question, 'poll');
-    }
+    const question = make('bdi', '', poll.question || text('poll'));
     poll.rows = poll.choices.map((choice, i) => {
       const words = make('bdi', '', choice);
       const vote = () => {
@@ -185,7 +178,7 @@ export function holdPolls(at, me, on) {
     const under = make('p', 'under', nameElement(from), ' · ', poll.total, ' ');
     const ends = poll.open && from.id === me;
     if (ends || !poll.open || !on.isOwner(from.id)) {
-      under.append(sayingButton('stop', ends ? 'poll_end' : 'poll_hide', () => {
+      under.append(sayingButton(ends ? 'poll_end' : 'poll_hide', () => {
         if (ends) {
           mine = null;
           on.say('poll', { id, open: false });
@@ -207,7 +200,7 @@ export function holdPolls(at, me, on) {
       const percent = Math.round(100 * counts[i] / Math.max(1, n));
       bar.style.width = percent + '%';
       say(votes, 'poll_votes', { n: counts[i], percent });
-      press.setAttribute(poll.open ? 'aria-pressed' : 'data-chosen', String(chosen.get(poll.id) === i));
+      aria(press, poll.open ? 'pressed' : 'current', chosen.get(poll.id) === i);
     });
     say(poll.total, poll.open ? 'poll_total' : 'poll_result', { n });
   }
@@ -216,32 +209,22 @@ export function holdPolls(at, me, on) {
 
   function turn(shown) {
     form.hidden = !shown;
-    at['poll-open'].setAttribute('aria-expanded', String(shown));
+    aria(at['poll-open'], 'expanded', shown);
     say(at['poll-wrong'], null);
-    (shown ? fields[0] : at['poll-open']).focus();
+    at[shown ? 'poll-question' : 'poll-open'].focus();
   }
 
-  for (let n = 1; n <= CHOICES_MOST; n += 1) {
-    const field = fields[0].cloneNode();
-    field.id = 'choice-' + n;
-    field.maxLength = 100;
-    field.dataset.hint = 'poll_choice';
-    label(field, 'poll_choice', { n });
-    fields.push(field);
-    form.insertBefore(field, at['poll-wrong']);
-  }
-  dress(form);
   at['poll-open'].onclick = () => turn(form.hidden);
   at['poll-cancel'].onclick = () => turn(false);
   form.onsubmit = event => {
-    const [question, ...given] = fields.map(field => field.value.trim());
-    const choices = given.filter(choice => choice !== '');
+    const choices = at['poll-choices'].value.split('\n').map(choice => choice.trim()).filter(choice => choice !== '');
+    const poll = { id: drawId(), question: at['poll-question'].value.trim(), choices };
     event.preventDefault();
-    if (choices.length < 2) {
-      say(at['poll-wrong'], 'poll_few');
+    if (choices.length < 2 || !isPoll(poll)) {
+      say(at['poll-wrong'], 'poll_wrong', { most: CHOICES_MOST });
       return;
     }
-    mine = { id: drawId(), question, choices };
+    mine = poll;
     announce();
     form.reset();
     turn(false);
@@ -277,20 +260,20 @@ export function holdPolls(at, me, on) {
     },
 
     leave(id) {
-      ballots.forEach(votes => votes.delete(id));
+      forget(voter => voter === id);
       closeAll(poll => poll.from.id === id);
     },
 
     /** Only these are here. */
     only(ids) {
-      ballots.forEach(votes => votes.forEach((vote, id) => ids.has(id) || votes.delete(id)));
+      forget(voter => !ids.has(voter));
       closeAll(poll => !ids.has(poll.from.id));
     },
 
     /** What was missed is not known: nobody's votes are, nor whether a poll of others is still open. */
     doubt() {
       known.forEach((poll, id) => poll.open && poll.from.id !== me && known.delete(id));
-      ballots.clear();
+      forget(() => true);
       repeat = true;
     },
 
@@ -301,13 +284,6 @@ export function holdPolls(at, me, on) {
       } else {
         chosen.delete(key.slice('vote.'.length));
       }
-    },
-
-    /** One is out of the room. */
-    clear() {
-      mine = null;
-      known.clear();
-      ballots.clear();
     },
 
     kept: () => ({ mine, chosen: Array.from(chosen), gone }),

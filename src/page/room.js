@@ -4,11 +4,11 @@
 // people, talk, hands, polls and attendance go together.
 // Refuses to know: other rooms, the form in which one gets in, and the words (words.js).
 
-import { arrange, make, nameElement, nameOf, sayingButton } from './element.js';
+import { aria, arrange, make, nameElement, nameOf, sayingButton } from './element.js';
 import { takeAttendance } from './attendance.js';
 import { watchHands } from './hands.js';
-import { MESSAGE_BYTES, address, openHub } from './hub.js';
-import { BROWSER, TAB, me, recallThing, remember, rememberThing } from './memory.js';
+import { MESSAGE_BYTES, openHub } from './hub.js';
+import { BROWSER, TAB, me, recall, remember } from './memory.js';
 import { openOutbox } from './outbox.js';
 import { seatPeople } from './people.js';
 import { holdPolls } from './poll.js';
@@ -24,6 +24,8 @@ const WAITING_MS = 400;
 const HEARD_AGAIN = 900;
 // Whoever is removed stays out for the rest of a lesson.
 const REMOVED_S = 3600;
+// What is kept of an earlier lesson is not wanted in this one, but for the seat.
+const LESSON_MS = 4 * 3600000;
 // A lively room would otherwise have the browser write all the time.
 const KEEP_MS = 1000;
 
@@ -37,10 +39,7 @@ const POLL = 101;
 // Who came in unseen by the room asks everybody to say again what is up and open.
 const ASK = 102;
 
-const isObject = content => content !== null && typeof content === 'object';
-const press = (toggle, isOn) => toggle.setAttribute('aria-pressed', String(isOn));
-
-/** `app`: `changed()` when the rest of the page should look at this room; `left(room)`; `isShown(room)`. */
+/** `app`: `changed()` when the rest of the page should look at this room; `left(room, text)` with what was not sent; `isShown(room)`. */
 export function openRoom(app) {
   const copy = document.getElementById('a-room').content.cloneNode(true);
   const at = {};
@@ -48,17 +47,17 @@ export function openRoom(app) {
   dress(copy);
 
   const room = {
-    /** What stands in the header, and what below it. */
+    /** What stands in the header, what below it, and what is being written. */
     bar: at.bar,
     place: at.place,
+    text: at.text,
     /** Where it is, and what it is called; null while one is nowhere. */
     number: null,
     title: null,
     inside: false,
     unread: 0,
   };
-  // What the hub may want to be shown.
-  let codes = {};
+  let ownerPasscode = null;
   let rule = {};
   // Id to member: who was removed.
   const removed = new Map();
@@ -76,17 +75,14 @@ export function openRoom(app) {
 
   const isOwner = id => id === rule.owner;
   const now = () => Date.now() + ahead;
-  const put = (key, type, content) => outbox.put(hub.nextRef(), key, type, content);
-  const saying = key => outbox.has(key);
-  const order = (type, data) => hub.say(type, data, hub.nextRef());
 
-  const hub = openHub(address(), {
+  const hub = openHub({
     state: stand,
     joined: entered,
     caught,
     frame: hear,
     hole: () => talk.note('gap'),
-    answer({ textData: { dataType, data } }) {
+    answer(dataType, data) {
       if (dataType === REMOVE && data.forS === 0) {
         removed.delete(data.id);
         changed();
@@ -95,28 +91,33 @@ export function openRoom(app) {
     receipt: data => receipts.received(data.from.id, data.seq),
     failure: failed,
   });
-  const outbox = openOutbox(({ type, content, ref }) => hub.say(type, { content }, ref), waitingChanged);
+  const outbox = openOutbox(hub, waitingChanged);
   const receipts = keepReceipts(
-    seqs => hub.receive(hub.nextRef(), seqs),
+    hub.receive,
     // Everybody else in the room, and nobody who has left it after he received something.
     (seq, n) => talk.received(seq, n, Math.max(n, people.size() - 1)),
   );
   const people = seatPeople(at.members, me, {
     isOwner,
     isUp: id => up.has(id),
-    remove: id => order(REMOVE, { id, forS: REMOVED_S }),
+    remove: id => hub.say(REMOVE, { id, forS: REMOVED_S }),
   });
   const talk = openTalk(at.talk, at.log, me);
   const lesson = takeAttendance();
-  const hands = watchHands(me, up => put('hand', HAND, { up }), () => saying('hand'));
-  const polls = holdPolls(at, me, { isOwner, saying, changed, say: (key, content) => put(key, POLL, content) });
+  const hands = watchHands(me, up => outbox.put('hand', HAND, { up }), () => outbox.has('hand'));
+  const polls = holdPolls(at, me, {
+    isOwner,
+    changed,
+    say: (key, content) => outbox.put(key, POLL, content),
+    saying: outbox.has,
+  });
   const standing = showStanding(at, hub);
 
   // ---- What is heard ----
 
   function hear({ textData: { dataType, data }, extendFields: { ref, seq, time, reason } }) {
     const { newJoinMember: joiner, newLeaveMember: leaver, from, content } = data;
-    const isNews = lesson.isNews(seq, time);
+    const isNews = lesson.isNews(seq);
     if (hub.caught) {
       ahead = time - Date.now();
     }
@@ -148,16 +149,16 @@ export function openRoom(app) {
       }
       if (dataType === CHAT) {
         chat(from, String(content), time, seq);
-      } else if (dataType === HAND && isObject(content)) {
+      } else if (dataType === HAND) {
         hands.hear(from.id, content);
-      } else if (dataType === POLL && isObject(content)) {
+      } else if (dataType === POLL) {
         polls.hear(from, content);
       } else if (dataType === ASK) {
         round();
       }
     }
     if (data.number) {
-      ruled(data, dataType === RULE && time);
+      ruled(data);
     }
     changed();
   }
@@ -181,15 +182,9 @@ export function openRoom(app) {
     polls.round();
   }
 
-  // Whose room it is, and what holds in it; a note for what changed at `time`.
-  function ruled({ owner, locked, quiet }, time) {
-    const before = rule;
+  // Whose room it is, and what holds in it.
+  function ruled({ owner, locked, quiet }) {
     rule = { owner: owner && owner.id, locked: locked === true, quiet: quiet === true };
-    ['locked', 'quiet'].forEach(key => {
-      if (time && before[key] !== rule[key]) {
-        talk.note('now_' + key + '_' + rule[key], null, time);
-      }
-    });
   }
 
   // Something was heard or done: what follows from it, and what is seen of it.
@@ -207,21 +202,20 @@ export function openRoom(app) {
 
   function sayTyped(event) {
     const content = at.text.value;
-    const ref = hub.nextRef();
-    const n = hub.size(ref, content);
+    const n = hub.size(content);
     const isAway = ['refused', 'closed'].includes(hub.state.name);
     event.preventDefault();
     if (content.trim() === '') {
       return;
     }
     if (n > MESSAGE_BYTES) {
-      say(at.problem, 'text_long', { n, most: MESSAGE_BYTES });
+      say(at.problem, 'too_long', { n, most: MESSAGE_BYTES });
     } else if (isAway) {
       say(at.problem, 'text_away');
     } else {
       at.text.value = '';
       say(at.problem, null);
-      outbox.add(ref, CHAT, content);
+      outbox.add(CHAT, content);
     }
   }
 
@@ -290,15 +284,15 @@ export function openRoom(app) {
       at.hands.textContent = '';
       at.hands.append(...raised.map(member => make('li', '', nameElement(member))));
     }
-    at.raised.hidden = ids.length === 0;
-    press(at.hand, hands.wanted);
+    at.hands.hidden = ids.length === 0;
+    aria(at.hand, 'pressed', hands.wanted);
 
     at.place.classList.toggle('owner', teaches);
     at.tools.hidden = !teaches;
-    press(at.lock, locked);
-    press(at.quiet, quiet);
+    aria(at.lock, 'pressed', locked);
+    aria(at.quiet, 'pressed', quiet);
     // A teacher opens polls all the time, others hardly ever.
-    (teaches ? at.actions : at.more).append(at['poll-open']);
+    (teaches ? at.actions : at.who).append(at['poll-open']);
     at.out.hidden = removed.size === 0;
     arrange(at.removed, Array.from(removed.values(), member => {
       member.item = member.item || makeRemoved(member);
@@ -312,15 +306,8 @@ export function openRoom(app) {
   }
 
   function makeRemoved(member) {
-    const back = sayingButton('', 'let_in', () => order(REMOVE, { id: member.id, forS: 0 }));
-    say(back, 'let_in', { name: nameOf(member) });
-    return make('li', '', back);
-  }
-
-  function view(inside) {
-    room.inside = inside;
-    at.inside.hidden = at.leave.hidden = at.invite.hidden = !inside;
-    at.place.classList.toggle('in', inside);
+    const then = () => hub.say(REMOVE, { id: member.id, forS: 0 });
+    return make('li', '', sayingButton('let_in', then, { name: nameOf(member) }));
   }
 
   // ---- Where things stand ----
@@ -329,28 +316,29 @@ export function openRoom(app) {
     standing.show(room.inside);
     if (state.why && state.why.removed) {
       hands.wanted = false;
-      polls.clear();
+      polls.refused('poll');
       draw();
     }
-    if (state.name === 'out') {
-      left();
-    } else if (state.name === 'refused' || state.name === 'closed') {
+    if (state.name === 'refused' || state.name === 'closed') {
       giveBack(outbox.empty(), 'text_unsure');
     } else {
       // Nothing goes out until all of the past is known.
       outbox.pause();
     }
+    if (state.name === 'out') {
+      remember(TAB, 'room.' + room.number, null);
+      app.left(room, outbox.typed().concat(at.text.value || []).join('\n'));
+    }
     app.changed();
   }
 
-  function entered(data, how) {
+  function entered(data, { gap, time }, isSame) {
     const { members } = data;
-    const returned = how.again && room.inside;
-    ahead = how.time - Date.now();
+    const isBack = room.inside;
+    ahead = time - Date.now();
     if (members) {
-      people.are(members);
       lesson.seen = hub.seen;
-      lesson.are(members, how.time);
+      here(members);
       // What a number meant before is not what it means now, and not all that was said will come.
       receipts.forget();
       talk.forgetNumbers();
@@ -358,29 +346,25 @@ export function openRoom(app) {
       hands.doubt();
       polls.doubt();
       // The room saw a join only where the joiner got a new seat, the last.
-      asks = how.same || members[members.length - 1].id !== me;
-      if (returned) {
-        standing.tell(talk.note);
-        talk.note(how.gap ? 'gap' : 'returned');
-        giveBack(outbox.doubt(), 'text_unsure');
-      } else {
-        talk.clear();
-        say(at.problem, null);
-        talk.note(how.gap && how.same ? 'gap' : 'entered');
-      }
-    } else if (!room.inside && partial) {
+      asks = isSame || members[members.length - 1].id !== me;
+      standing.mended(talk.note);
+      talk.note(gap && (isBack || isSame) ? 'gap' : 'entered');
+      giveBack(outbox.doubt(), 'text_unsure');
+    } else if (!isBack && partial) {
       asks = true;
       talk.note('gap');
     }
     standing.mended();
     ruled(data);
-    at.title.removeAttribute('data-say');
+    say(at.title, null);
     at.title.textContent = room.title = data.name || room.number;
     at.invite.href = '/join?' + new URLSearchParams({ room: room.number });
-    view(true);
+    room.inside = true;
+    at.inside.hidden = at.leave.hidden = at.invite.hidden = false;
+    at.place.className = 'in';
     draw();
     app.changed();
-    if (!returned && app.isShown(room)) {
+    if (!isBack && app.isShown(room)) {
       talk.follow();
       // On a touch screen focus in the box would bring up the keyboard over what is to be read.
       (matchMedia('(pointer: coarse)').matches ? at.title : at.text).focus();
@@ -388,17 +372,22 @@ export function openRoom(app) {
     room.keep();
   }
 
+  // Exactly these are in the room.
+  function here(members) {
+    people.are(members);
+    lesson.are(members, now());
+  }
+
   // All of the past is known.
   function caught(data) {
     const ids = new Set(data.members.map(member => member.id));
-    people.are(data.members);
-    lesson.are(data.members, now());
+    here(data.members);
     hands.only(ids);
     polls.only(ids);
     ruled(data);
     if (asks) {
       asks = false;
-      put('ask', ASK, {});
+      outbox.put('ask', ASK, {});
     }
     outbox.resume();
     receipts.flush();
@@ -406,47 +395,23 @@ export function openRoom(app) {
     room.keep();
   }
 
-  function left() {
-    ['seat.', 'own.', 'lesson.', 'codes.'].forEach(key => remember(TAB, key + room.number, null));
-    giveBack(outbox.empty(), 'text_unsure');
-    view(false);
-    people.are([]);
-    hands.clear();
-    polls.clear();
-    lesson.clear();
-    talk.clear();
-    removed.clear();
-    rule = {};
-    heard = 0;
-    room.number = room.title = null;
-    say(at.title, 'classroom');
-    draw();
-    app.left(room);
-  }
-
   // ---- What the rest of the page does with it ----
 
-  /** Takes a seat there, or takes it again after a reload; `shows` is what the hub may want to be shown. */
-  room.enter = (member, number, shows) => {
-    const own = recallThing(TAB, 'own.' + number);
-    const past = recallThing(TAB, 'lesson.' + number);
+  /** Takes a seat there, or takes it again after a reload; with `code` as the teacher. */
+  room.enter = (member, number, code) => {
     // A teacher who closed the tab is still the teacher.
-    const seat = recallThing(TAB, 'seat.' + number) || recallThing(BROWSER, 'teacher.' + number);
+    const kept = recall(TAB, 'room.' + number) || recall(BROWSER, 'teacher.' + number) || {};
     room.number = number;
-    codes = shows;
-    if (own) {
-      hands.wanted = own.hand;
-      polls.restore(own.polls);
+    ownerPasscode = code || kept.ownerPasscode || null;
+    if (Date.now() - kept.at < LESSON_MS) {
+      hands.wanted = kept.hand;
+      polls.restore(kept.polls);
+      lesson.restore(kept.lesson);
     }
-    if (past) {
-      lesson.restore(past);
-    }
-    if (seat) {
-      heard = seat.seen;
-      partial = heard - HEARD_AGAIN > seat.since;
-      seat.seen = partial ? heard - HEARD_AGAIN : seat.since;
-    }
-    hub.join(member, number, codes, seat);
+    heard = kept.seen || 0;
+    partial = heard - HEARD_AGAIN > kept.since;
+    kept.seen = partial ? heard - HEARD_AGAIN : kept.since;
+    hub.join(member, number, { ownerPasscode }, kept);
   };
 
   /** Keeps what a reload needs. */
@@ -454,14 +419,19 @@ export function openRoom(app) {
     clearTimeout(keeps);
     keeps = 0;
     if (room.inside && hub.token) {
-      const seat = { token: hub.token, since: hub.since, seen: hub.caught ? hub.seen : heard };
-      const keep = (key, thing) => rememberThing(TAB, key + room.number, thing);
-      keep('seat.', seat);
-      keep('own.', { hand: hands.wanted, polls: polls.kept() });
-      keep('lesson.', lesson.kept());
-      keep('codes.', codes);
+      const kept = {
+        at: Date.now(),
+        token: hub.token,
+        since: hub.since,
+        seen: hub.caught ? hub.seen : heard,
+        hand: hands.wanted,
+        polls: polls.kept(),
+        lesson: lesson.kept(),
+        ownerPasscode,
+      };
+      remember(TAB, 'room.' + room.number, kept);
       if (isOwner(me)) {
-        rememberThing(BROWSER, 'teacher.' + room.number, seat);
+        remember(BROWSER, 'teacher.' + room.number, kept);
       }
     }
   };
@@ -474,12 +444,6 @@ export function openRoom(app) {
 
   /** What the hub says of the seat. */
   room.state = () => hub.state;
-
-  /** The page is about to go. */
-  room.pause = () => {
-    receipts.flush();
-    room.keep();
-  };
 
   at.retry.onclick = hub.retry;
   at.back.onclick = at.leave.onclick = hub.leave;
@@ -496,8 +460,8 @@ export function openRoom(app) {
     hands.turn();
     changed();
   };
-  at.lock.onclick = () => order(RULE, { locked: !rule.locked });
-  at.quiet.onclick = () => order(RULE, { quiet: !rule.quiet });
+  at.lock.onclick = () => hub.say(RULE, { locked: !rule.locked });
+  at.quiet.onclick = () => hub.say(RULE, { quiet: !rule.quiet });
   at.attendance.onclick = () => {
     lesson.download(room.number, ['name', 'number', 'joined', 'left', 'minutes'].map(key => text(key)), now());
   };

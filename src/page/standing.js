@@ -11,12 +11,12 @@ const NOTICED_TRIES = 3;
 
 /** The hub's own words, and its code for whoever is asked about it. */
 export function hubWords(reply) {
-  return reply.code ? reply.msg + ' (' + reply.code + ')' : String(reply.msg);
+  return reply.msg + (reply.code ? ' (' + reply.code + ')' : '');
 }
 
 // What led here, in the reader's words; null where the hub's own say enough.
 function explain({ name, why }) {
-  if (why.msg !== undefined) {
+  if (why.msg) {
     return why.held ? 'duplicate_held' : why.duplicate ? 'duplicate' : null;
   }
   if (name === 'offline') {
@@ -54,17 +54,14 @@ export function showStanding(at, hub) {
       if (why) {
         const key = explain(hub.state);
         const filling = { code: why.close };
-        const words = why.msg === undefined ? '' : hubWords(why);
+        const words = why.msg ? hubWords(why) : '';
         if (until > 0 && key !== null) {
           broken = broken || { key, filling };
         }
-        at['notice-hub'].hidden = words === '';
         if (at['notice-hub'].textContent !== words) {
           at['notice-hub'].textContent = words;
         }
-        at['notice-words'].hidden = key === null;
         say(at['notice-words'], key, filling);
-        at['notice-hope'].hidden = !tries;
         say(at['notice-hope'], tries ? 'coming_back' : null);
         say(at.retry, tries ? 'try_now' : 'try_again');
       }
@@ -73,15 +70,11 @@ export function showStanding(at, hub) {
       at.retry.disabled = connects;
     },
 
-    /** Has what broke the connection noted. */
-    tell(note) {
-      if (broken) {
+    /** It is over; what broke the connection may be noted. */
+    mended(note) {
+      if (broken && note) {
         note(broken.key, null, 0, broken.filling);
       }
-    },
-
-    /** It is over. */
-    mended() {
       broken = null;
     },
   };

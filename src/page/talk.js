@@ -3,7 +3,7 @@
 // Owns: the list of it, its end that stays in sight, and long messages that fold.
 // Refuses to know: the connection, and what is to be noted when.
 
-import { button, make, nameElement } from './element.js';
+import { aria, make, nameElement } from './element.js';
 import { clock, say, spoken } from './words.js';
 
 // A lesson's talk stays on the page; a day's would make a small tablet crawl.
@@ -11,9 +11,9 @@ import { clock, say, spoken } from './words.js';
 export const TALK_MOST = 500;
 // How far from its end somebody may have scrolled and still be taken along by what comes.
 const NEAR_END_PX = 48;
-// What is longer, in characters or lines, would push everything else out of sight.
-const LONG_CHARACTERS = 700;
-const LONG_LINES = 12;
+// What is longer would push everything else out of sight: one sees how it begins, and opens it.
+const SHOWN_LINES = 12;
+const SHOWN_CHARACTERS = 700;
 
 /** `list` is what grows, `frame` what scrolls. */
 export function openTalk(list, frame, me) {
@@ -32,17 +32,6 @@ export function openTalk(list, frame, me) {
       list.firstElementChild.remove();
     }
     follow();
-  }
-
-  function fold(words) {
-    const more = button('more', () => turn(!words.classList.contains('long')));
-    const turn = folded => {
-      words.classList.toggle('long', folded);
-      more.setAttribute('aria-expanded', String(!folded));
-      say(more, folded ? 'show_all' : 'show_less');
-    };
-    turn(true);
-    return more;
   }
 
   frame.onscroll = () => {
@@ -67,18 +56,16 @@ export function openTalk(list, frame, me) {
     chat(from, content, time, seq) {
       const isMine = from.id === me;
       const words = make('p', '', content);
-      const item = make('li', isMine ? 'said mine' : 'said', nameElement(from), words);
+      const item = make('li', isMine ? 'said mine' : 'said', nameElement(from));
+      const begin = Array.from(content.split('\n').slice(0, SHOWN_LINES).join('\n')).slice(0, SHOWN_CHARACTERS).join('');
       words.dir = 'auto';
-      if (content.length > LONG_CHARACTERS || content.split('\n').length > LONG_LINES) {
-        item.append(fold(words));
-      }
-      item.append(clock(time));
+      item.append(begin.length < content.length ? make('details', '', make('summary', '', begin, '…'), words) : words, clock(time));
       if (isMine) {
         const count = make('span', 'receipts');
         count.dataset.seq = seq;
         // The talk is read aloud as it grows; that one more has read something is not news.
-        count.setAttribute('aria-live', 'off');
-        item.append(' ', count);
+        aria(count, 'live', 'off');
+        item.append(count);
         following = true;
       }
       show(item);
@@ -94,11 +81,6 @@ export function openTalk(list, frame, me) {
     /** What a number meant before is not what it means from now on. */
     forgetNumbers() {
       list.querySelectorAll('.receipts').forEach(count => count.removeAttribute('data-seq'));
-    },
-
-    clear() {
-      list.textContent = '';
-      following = true;
     },
   };
 }

@@ -15,16 +15,12 @@ const WORDS = {
   number: ['学号', 'Number'],
   optional: ['可不填', 'optional'],
   room: ['房间号', 'Room'],
-  roomcode: ['房间口令', 'Room passcode'],
   i_teach: ['我是老师', 'I am the teacher'],
   passcode: ['教师口令', 'Teacher’s passcode'],
   join: ['加入', 'Join'],
   leave: ['离开', 'Leave'],
   send: ['发送', 'Send'],
   message: ['消息', 'Message'],
-  message_hint: ['说点什么…', 'Say something…'],
-  show_all: ['显示全部', 'Show all'],
-  show_less: ['收起', 'Show less'],
   talk: ['聊天', 'Talk'],
   here: ['在场', 'Here'],
   people: ['人', 'people', 'person'],
@@ -33,27 +29,23 @@ const WORDS = {
   invite: ['邀请', 'Invite'],
   add_room: ['再加入一个房间', 'Join another room'],
   new_room: ['新房间', 'New room'],
-  rooms: ['房间', 'Rooms'],
-  unread: ['{room}：{n} 条新消息', '{room}: {n} new messages', '{room}: {n} new message'],
   try_again: ['再试一次', 'Try again'],
   try_now: ['立即重试', 'Try now'],
   cancel: ['取消', 'Cancel'],
 
   hand: ['举手', 'Raise hand'],
   hand_up: ['已举手', 'hand up'],
-  hands: ['举手的人', 'Hands up'],
   poll: ['投票', 'Poll'],
   poll_question: ['问题', 'Question'],
-  poll_choice: ['选项 {n}', 'Choice {n}'],
+  poll_choices: ['选项，每行一个', 'Choices, one on each line'],
   poll_ask: ['发起投票', 'Start the poll'],
-  poll_few: ['请至少填写两个选项。', 'Please give two choices or more.'],
+  poll_wrong: ['请填写 2 至 {most} 个不太长的选项。', 'Please give 2 to {most} choices that are not too long.'],
   poll_votes: ['{n} 票 · {percent}%', '{n} votes · {percent}%', '{n} vote · {percent}%'],
   poll_total: ['共 {n} 票', '{n} votes so far', '{n} vote so far'],
   poll_result: ['已结束，共 {n} 票', 'closed with {n} votes', 'closed with {n} vote'],
   poll_end: ['结束投票', 'End the poll'],
   poll_hide: ['收起', 'Hide'],
 
-  tools: ['教师工具', 'For the teacher'],
   lock: ['锁定房间', 'Lock the room'],
   quiet: ['安静模式', 'Quiet'],
   attendance: ['下载考勤表', 'Attendance (CSV)'],
@@ -64,10 +56,6 @@ const WORDS = {
   let_in: ['让{name}回来', 'Let {name} back in'],
   is_locked: ['房间已锁定，新人不能加入。', 'Locked: nobody new can join.'],
   is_quiet: ['安静：只有老师可以发言。', 'Quiet: only the teacher can write.'],
-  now_locked_true: ['房间已锁定', 'The room is locked'],
-  now_locked_false: ['房间已解锁', 'The room is open again'],
-  now_quiet_true: ['安静模式已开启', 'Quiet is on'],
-  now_quiet_false: ['安静模式已关闭', 'Quiet is off'],
 
   state_out: ['未加入房间', 'Not in a room'],
   state_connecting: ['正在连接…', 'Connecting…'],
@@ -82,11 +70,8 @@ const WORDS = {
   left: ['离开了房间', 'left'],
   left_closed: ['关闭了页面', 'closed the page'],
   left_lost: ['断线了', 'lost the connection'],
-  left_heartbeat: ['没有回应，已断开', 'stopped answering'],
-  left_slow: ['网络太慢，跟不上', 'was too slow to keep up'],
   left_removed: ['被移出了房间', 'was removed'],
   entered: ['您已加入房间', 'You are in the room'],
-  returned: ['您回来了。', 'You are back.'],
   gap: ['这里缺了一些消息：服务器已经没有了。', 'Some messages are missing here: the hub no longer has them.'],
   waiting: ['等待发送：', 'Waiting to be sent:'],
   received_by: ['{of} 人中 {n} 人已收到', 'received by {n} of {of}'],
@@ -96,21 +81,18 @@ const WORDS = {
   closed_null: ['连不上服务器。', 'The hub could not be reached.'],
   closed_offline: ['本机断开了网络。', 'This device lost its network.'],
   closed_1001: ['服务器停止了，或重新启动了。', 'The hub was stopped or restarted.'],
-  closed_1008: ['本页面发得太多，或多次被拒，服务器断开了连接。', 'This page sent too much or was refused too often, and the hub hung up.'],
-  closed_1013: ['服务器太忙，断开了连接。', 'The hub was too busy and hung up.'],
-  closed_4000: ['服务器太久没有收到本页面的消息，断开了连接。', 'The hub had not heard from this page for too long and hung up.'],
+  closed_1008: ['本页面发得太多或多次被拒，服务器断开了连接。', 'This page sent too much or was refused too often, and the hub hung up.'],
+  closed_4000: ['服务器太久没收到本页面的消息。', 'The hub had not heard from this page for too long.'],
   closed_4001: ['您的座位已在另一个页面或客户端中使用。', 'Your seat was taken over by another page or app.'],
-  closed_4002: ['本机的网络太慢，服务器断开了连接。', 'This device was too slow, and the hub hung up.'],
   closed_other: ['服务器断开了连接（代码 {code}）。', 'The hub hung up (code {code}).'],
   closed_removed: ['您被移出了房间。想回来请找老师。', 'You were removed from the room. Ask your teacher to let you back in.'],
-  duplicate: ['请先关闭或离开那个页面，再试一次。', 'You are in this room in another page or app already: leave it there, then try again.'],
+  duplicate: ['请先离开那个页面，再试一次。', 'You are here in another page or app already: leave it there, then try again.'],
   duplicate_held: ['服务器还为您断线前的连接留着座位。', 'The hub still keeps your seat for the connection that broke.'],
 
   name_missing: ['请填写姓名。', 'Please enter your name.'],
   room_missing: ['请填写房间号。', 'Please enter a room.'],
-  too_long: ['太长：{n} 字节，最多 {most} 字节（{han} 个汉字）。', 'Too long: {n} bytes, and {most} is the most ({most} plain letters).'],
-  text_long: ['消息太长：{n} 字节，最多 {most} 字节。请分成几条发送。', 'Too long: {n} bytes, and {most} is the most. Please send it in parts.'],
-  text_away: ['没有连上房间。文字留在这里，连上后再发送。', 'Not in the room just now. Your text stays here until you are back.'],
+  too_long: ['太长：{n} 字节，最多 {most} 字节（一个汉字 3 字节）。', 'Too long: {n} bytes, and {most} is the most (a plain letter is one).'],
+  text_away: ['没有连上房间，连上后再发送。', 'Not in the room: send this once you are back.'],
   text_unsure: ['这段文字可能没有送达，已放回输入框。', 'This may not have arrived, so it is back in the box.'],
 };
 
@@ -131,19 +113,19 @@ export function speak(wanted) {
   document.documentElement.lang = ['zh-CN', 'en'][spokenAt];
 }
 
-/** Lets everything within `roots` speak the language now spoken. */
-export function dress(...roots) {
-  const each = (name, then) => roots.forEach(root => root.querySelectorAll('[data-' + name + ']').forEach(element => {
+/** Lets everything within `root` speak the language now spoken. */
+export function dress(root) {
+  const each = (name, then) => root.querySelectorAll('[data-' + name + ']').forEach(element => {
     then(element, text(element.dataset[name], parts.get(element)));
-  }));
+  });
   each('say', (element, words) => { element.textContent = words; });
   each('label', (element, words) => element.setAttribute('aria-label', words));
   each('hint', (element, words) => { element.placeholder = words; });
-  roots.forEach(root => root.querySelectorAll('time').forEach(tell));
+  root.querySelectorAll('time').forEach(tell);
 }
 
 /** Whether there is such a text. */
-export const known = key => Object.prototype.hasOwnProperty.call(WORDS, key);
+export const known = key => key in WORDS;
 
 /** The text for `key` with its `{…}` filled in. A third text is what English says of one. */
 export function text(key, filling = {}) {
