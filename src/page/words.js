@@ -81,19 +81,19 @@ const WORDS = {
   closed_null: ['连不上服务器。', 'The hub could not be reached.'],
   closed_offline: ['本机断开了网络。', 'This device lost its network.'],
   closed_1001: ['服务器停止了，或重新启动了。', 'The hub was stopped or restarted.'],
-  closed_1008: ['本页面发得太多或多次被拒，服务器断开了连接。', 'This page sent too much or was refused too often, and the hub hung up.'],
+  closed_1008: ['本页面发得太多或多次被拒。', 'This page sent too much or was refused too often.'],
   closed_4000: ['服务器太久没收到本页面的消息。', 'The hub had not heard from this page for too long.'],
   closed_4001: ['您的座位已在另一个页面或客户端中使用。', 'Your seat was taken over by another page or app.'],
   closed_other: ['服务器断开了连接（代码 {code}）。', 'The hub hung up (code {code}).'],
   closed_removed: ['您被移出了房间。想回来请找老师。', 'You were removed from the room. Ask your teacher to let you back in.'],
   duplicate: ['请先离开那个页面，再试一次。', 'You are here in another page or app already: leave it there, then try again.'],
-  duplicate_held: ['服务器还为您断线前的连接留着座位。', 'The hub still keeps your seat for the connection that broke.'],
+  duplicate_held: ['服务器还留着您断线前的座位。', 'The hub still keeps your seat for the connection that broke.'],
 
   name_missing: ['请填写姓名。', 'Please enter your name.'],
   room_missing: ['请填写房间号。', 'Please enter a room.'],
   too_long: ['太长：{n} 字节，最多 {most} 字节（一个汉字 3 字节）。', 'Too long: {n} bytes, and {most} is the most (a plain letter is one).'],
   text_away: ['没有连上房间，连上后再发送。', 'Not in the room: send this once you are back.'],
-  text_unsure: ['这段文字可能没有送达，已放回输入框。', 'This may not have arrived, so it is back in the box.'],
+  text_unsure: ['这段文字可能没有送达。', 'This may not have arrived.'],
 };
 
 let spokenAt = 0;
