@@ -292,7 +292,10 @@ export function openRoom(app) {
     aria(at.lock, 'pressed', locked);
     aria(at.quiet, 'pressed', quiet);
     // A teacher opens polls all the time, others hardly ever.
-    (teaches ? at.actions : at.who).append(at['poll-open']);
+    const corner = teaches ? at.actions : at.who;
+    if (!corner.contains(at['poll-open'])) {
+      corner.append(at['poll-open']);
+    }
     at.out.hidden = removed.size === 0;
     arrange(at.removed, Array.from(removed.values(), member => {
       member.item = member.item || makeRemoved(member);
@@ -431,6 +434,8 @@ export function openRoom(app) {
       };
       remember(TAB, 'room.' + room.number, kept);
       if (isOwner(me)) {
+        // A code that opens every lesson does not stay on a computer that others use as well.
+        kept.ownerPasscode = null;
         remember(BROWSER, 'teacher.' + room.number, kept);
       }
     }
