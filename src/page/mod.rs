@@ -227,7 +227,11 @@ mod tests {
     fn every_word_on_the_page_is_in_the_list() {
         let words = text("/words.js");
         for html in of_kind(HTML).map(|page| text(page.path)) {
-            for key in between(html, "data-say=\"", '"').chain(between(html, "data-label=\"", '"')) {
+            for key in between(html, "data-say=\"", '"').chain(between(html, "data-label=\"", '"')).chain(between(
+                html,
+                "data-hint=\"",
+                '"',
+            )) {
                 assert!(words.contains(&format!("\n{key}: ['")), "words.js lacks {key}");
             }
         }
