@@ -28,6 +28,8 @@ fn find_chromium() -> Option<PathBuf> {
 pub struct Tab {
     target: String,
     session: String,
+    /// What it shares storage with: a person's browser.
+    context: String,
 }
 
 pub struct Browser {
@@ -38,6 +40,8 @@ pub struct Browser {
     /// What pages complained about so far: exceptions, and console messages above plain ones. What a
     /// page complains of comes in before the next answer that it gives.
     pub complaints: Vec<String>,
+    /// Every URL that was asked for.
+    pub requests: Vec<String>,
 }
 
 impl Browser {
@@ -76,18 +80,40 @@ impl Browser {
         let stream = TcpStream::connect(host).expect("Chromium listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a period above 0 is taken");
         let (socket, _) = tungstenite::client(url.as_str(), stream).expect("Chromium speaks WebSocket");
-        Some(Browser { child, profile, socket, calls: 0, complaints: Vec::new() })
+        Some(Browser { child, profile, socket, calls: 0, complaints: Vec::new(), requests: Vec::new() })
     }
 
-    /// Opens the page in a new tab.
+    /// Opens the page in a browser of somebody else's: it remembers nothing of the others.
     pub fn open(&mut self, addr: SocketAddr) -> Tab {
-        let target = self.call(None, "Target.createTarget", json!({"url": "about:blank", "newWindow": true}));
+        let tab = self.open_empty();
+        self.load(&tab, addr);
+        tab
+    }
+
+    /// Opens nothing in a browser of somebody else's.
+    pub fn open_empty(&mut self) -> Tab {
+        let context = self.call(None, "Target.createBrowserContext", json!({}));
+        let context = context["browserContextId"].as_str().expect("a context has an id").to_owned();
+        let downloads =
+            json!({"behavior": "allow", "browserContextId": context, "downloadPath": self.profile.join(&context)});
+        self.call(None, "Browser.setDownloadBehavior", downloads);
+        self.open_in(context)
+    }
+
+    /// Opens nothing in the browser where this tab is.
+    pub fn open_beside(&mut self, other: &Tab) -> Tab {
+        self.open_in(other.context.clone())
+    }
+
+    fn open_in(&mut self, context: String) -> Tab {
+        let create = json!({"url": "about:blank", "newWindow": true, "browserContextId": context});
+        let target = self.call(None, "Target.createTarget", create);
         let target = target["targetId"].as_str().expect("a target has an id").to_owned();
         let attach = json!({"targetId": target, "flatten": true});
         let session = self.call(None, "Target.attachToTarget", attach);
         let session = session["sessionId"].as_str().expect("a session has an id").to_owned();
-        let tab = Tab { target, session };
-        for method in ["Runtime.enable", "Log.enable", "Page.enable"] {
+        let tab = Tab { target, session, context };
+        for method in ["Runtime.enable", "Log.enable", "Page.enable", "Network.enable"] {
             self.call(Some(&tab), method, json!({}));
         }
         self.call(Some(&tab), "Emulation.setFocusEmulationEnabled", json!({"enabled": true}));
@@ -95,19 +121,81 @@ impl Browser {
         let words = "window.byId = id => document.getElementById(id);
             window.text = id => byId(id).textContent;
             window.state = () => byId('state').dataset.state;
-            window.members = () => [...byId('members').querySelectorAll('bdi')].map(e => e.textContent).join('|');
+            window.members = () => [...byId('members').querySelectorAll('bdi.name')].map(e => e.textContent).join('|');
             window.said = name => [...document.querySelectorAll('#talk .said')]
                 .filter(e => e.querySelector('bdi').textContent === name).map(e => e.querySelector('p').textContent);";
         self.call(Some(&tab), "Page.addScriptToEvaluateOnNewDocument", json!({"source": words}));
-        self.load(&tab, addr);
         tab
     }
 
     pub fn load(&mut self, tab: &Tab, addr: SocketAddr) {
+        self.go(tab, &format!("http://{addr}/?room=E00001"));
+        self.until(tab, "byId('room').value === 'E00001'");
+    }
+
+    /// Goes to a URL, and waits until all of it is there.
+    pub fn go(&mut self, tab: &Tab, url: &str) {
         // The mark is gone when the next document is there.
         self.eval(tab, "window.stale = true");
-        self.call(Some(tab), "Page.navigate", json!({"url": format!("http://{addr}/?room=E00001")}));
-        self.until(tab, "!window.stale && document.readyState === 'complete' && byId('room').value === 'E00001'");
+        self.call(Some(tab), "Page.navigate", json!({"url": url}));
+        self.until(tab, "!window.stale && document.readyState === 'complete'");
+    }
+
+    /// Loads the page again, as a person would.
+    pub fn reload(&mut self, tab: &Tab) {
+        self.eval(tab, "window.stale = true");
+        self.call(Some(tab), "Page.reload", json!({}));
+        self.until(tab, "!window.stale && document.readyState === 'complete'");
+    }
+
+    /// Sets what the page is seen on: its size in CSS pixels, and whether dark colours are preferred.
+    pub fn look_at(&mut self, tab: &Tab, width: u32, height: u32, is_dark: bool) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call(Some(tab), "Emulation.setDeviceMetricsOverride", size);
+        let scheme = if is_dark { "dark" } else { "light" };
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.call(Some(tab), "Emulation.setEmulatedMedia", media);
+    }
+
+    /// What the tab's browser has downloaded, once it is one whole file: its name and what is in it.
+    pub fn downloaded(&mut self, tab: &Tab) -> (String, Vec<u8>) {
+        let folder = self.profile.join(&tab.context);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let files = fs::read_dir(&folder).into_iter().flatten().map_while(Result::ok);
+            let names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+            if let [name] = &names[..]
+                && !name.ends_with(".crdownload")
+                && let Ok(bytes) = fs::read(folder.join(name))
+                && !bytes.is_empty()
+            {
+                return (name.clone(), bytes);
+            }
+            assert!(Instant::now() < deadline, "not downloaded in time: {names:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A click where the pointer would do it; fails where the element cannot be clicked.
+    pub fn click(&mut self, tab: &Tab, element: &str) {
+        self.until(tab, &format!("!!({element}) && !({element}).disabled && ({element}).getClientRects().length > 0"));
+        self.eval(tab, &format!("({element}).click()"));
+    }
+
+    /// A key pressed and let go, as a person with a keyboard alone would.
+    pub fn press(&mut self, tab: &Tab, key: &str) {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            "Tab" => (9, ""),
+            " " => (32, " "),
+            "Escape" => (27, ""),
+            other => panic!("a key that this test does not know: {other}"),
+        };
+        for event in ["keyDown", "keyUp"] {
+            let text = if event == "keyDown" { text } else { "" };
+            let pressed = json!({"type": event, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code});
+            self.call(Some(tab), "Input.dispatchKeyEvent", pressed);
+        }
     }
 
     /// Opens the page and takes a seat in the room.
@@ -120,10 +208,20 @@ impl Browser {
 
     pub fn fill_in(&mut self, addr: SocketAddr, tab: &Tab, language: &str, name: &str) {
         self.load(tab, addr);
-        let speaks = format!("document.documentElement.lang.startsWith('{language}') || byId('language').click()");
-        self.eval(tab, &speaks);
+        self.speak(tab, language);
         self.write(tab, "name", name);
         self.eval(tab, "byId('join').click()");
+    }
+
+    /// Sees to it that the page speaks this language.
+    pub fn speak(&mut self, tab: &Tab, language: &str) {
+        let speaks = format!("document.documentElement.lang.startsWith('{language}') || byId('language').click()");
+        self.eval(tab, &speaks);
+    }
+
+    /// Types into whatever has the focus.
+    pub fn type_text(&mut self, tab: &Tab, text: &str) {
+        self.call(Some(tab), "Input.insertText", json!({"text": text}));
     }
 
     /// Types into a field, in place of what was there.
@@ -134,11 +232,7 @@ impl Browser {
 
     pub fn say(&mut self, tab: &Tab, text: &str) {
         self.write(tab, "text", text);
-        for (event, text) in [("keyDown", "\r"), ("keyUp", "")] {
-            let key =
-                json!({"type": event, "key": "Enter", "code": "Enter", "text": text, "windowsVirtualKeyCode": 13});
-            self.call(Some(tab), "Input.dispatchKeyEvent", key);
-        }
+        self.press(tab, "Enter");
         self.until(tab, "byId('text').value === ''");
     }
 
@@ -163,6 +257,14 @@ impl Browser {
         let asked = json!({"expression": expression, "returnByValue": true});
         let mut answer = self.call(Some(tab), "Runtime.evaluate", asked);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        answer["result"]["value"].take()
+    }
+
+    /// What a promise comes to.
+    pub fn eval_async(&mut self, tab: &Tab, promise: &str) -> Value {
+        let asked = json!({"expression": promise, "returnByValue": true, "awaitPromise": true});
+        let mut answer = self.call(Some(tab), "Runtime.evaluate", asked);
+        assert!(answer.get("exceptionDetails").is_none(), "{promise}: {answer}");
         answer["result"]["value"].take()
     }
 
@@ -195,6 +297,12 @@ impl Browser {
         let params = &event["params"];
         match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => self.complaints.push(params["exceptionDetails"].to_string()),
+            Some("Network.requestWillBeSent") => {
+                self.requests.push(params["request"]["url"].as_str().unwrap_or_default().to_owned());
+            }
+            Some("Network.webSocketCreated") => {
+                self.requests.push(params["url"].as_str().unwrap_or_default().to_owned());
+            }
             Some("Runtime.consoleAPICalled") if params["type"] != "log" => {
                 self.complaints.push(params["args"].to_string());
             }

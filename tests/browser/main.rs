@@ -5,10 +5,12 @@
 //!
 //! Without Chromium in the `PATH` the test says so and passes; where `CI` is `true` it fails instead.
 
+mod access;
 mod access_point;
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod lesson;
 mod recovery;
 
 use serde_json::json;
@@ -96,9 +98,7 @@ fn a_stranger_stays_text(browser: &mut Browser, addr: SocketAddr, class: &[&Tab]
 
 /// A copied tab shows the hub's refusal, and gets in on the same connection once the first has left.
 fn a_second_self_is_refused(browser: &mut Browser, addr: SocketAddr, first: &Tab) {
-    let id = browser.eval(first, "sessionStorage.getItem('classhub.id')");
-    let copy = browser.open(addr);
-    browser.eval(&copy, &format!("sessionStorage.setItem('classhub.id', {id})"));
+    let copy = browser.open_beside(first);
     browser.fill_in(addr, &copy, "en", "Anna");
     browser.until(&copy, "state() === 'refused' && text('notice-hub').includes('您已在其他页面或客户端加入该房间')");
     // The page explains it only where it knew the words for what they are.

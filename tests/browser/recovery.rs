@@ -2,6 +2,8 @@
 //!
 //! Owns: what a pupil sees of it, and what the class does not. Refuses to know: tokens and numbers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::access_point::{AccessPoint, Fades};
@@ -129,6 +131,147 @@ fn a_page_that_wakes_up_finds_out_that_its_connection_is_dead() {
     assert_eq!(scene.notes(), notes);
 }
 
+/// The second that a page has to be back once it has a network is the one promise here that a clock has to keep.
+#[test]
+fn a_page_whose_network_is_another_is_back_within_a_second() {
+    let Some(mut scene) = Scene::with("") else { return };
+    let notes = scene.notes();
+    scene.air.fade(Fades { to_hub: true, to_page: true });
+    scene.browser.say(&scene.li, "while Anna walked");
+    scene.browser.until(&scene.li, "said('Li').length === 1");
+    // It is told that there is none, asks its dead connection in vain, and is told that there is one.
+    scene.browser.eval(&scene.anna, "dispatchEvent(new Event('offline'))");
+    scene.browser.eval(&scene.anna, "dispatchEvent(new Event('online'))");
+    let since = Instant::now();
+    scene.all_have(&["while Anna walked"], &[]);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert_eq!(scene.notes(), notes);
+}
+
+/// A try that hangs in the old network does not keep the page from the new one: it is given up at once, not after its ten seconds.
+#[test]
+fn a_try_that_hangs_is_given_up_for_a_new_network() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n") else { return };
+    scene.away();
+    scene.air.hold(true);
+    scene.air.turn_on();
+    // Its request for the seat is on its way, and stays there.
+    scene.browser.until(&scene.anna, "state() === 'connecting'");
+    scene.browser.say(&scene.li, "missed");
+    scene.browser.eval(&scene.anna, "window.sockets = 0; window.WebSocket = new Proxy(WebSocket, { construct: (of, args) => (sockets += 1, Reflect.construct(of, args)) })");
+    scene.browser.until(&scene.anna, "state() === 'connecting'");
+    scene.air.hold(false);
+    scene.browser.eval(&scene.anna, "dispatchEvent(new Event('online'))");
+    assert_eq!(scene.browser.eval(&scene.anna, "sockets"), 1, "a new try at once");
+    scene.all_have(&["missed"], &[]);
+}
+
+/// A request for the seat that comes late takes it from the page's own next connection. Nobody else has it: the page takes it back, and the class sees
+/// nothing.
+#[test]
+fn a_page_is_not_locked_out_by_its_own_late_join() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n") else { return };
+    let notes = scene.notes();
+    scene.away();
+    scene.air.hold(true);
+    scene.air.turn_on();
+    scene.browser.until(&scene.anna, "state() === 'connecting'");
+    // Long enough for the request head to have come, so that it is the join that is late.
+    std::thread::sleep(Duration::from_millis(300));
+    scene.air.hold(false);
+    scene.browser.eval(&scene.anna, "dispatchEvent(new Event('online'))");
+    scene.browser.until(&scene.anna, "state() === 'joined'");
+    scene.browser.say(&scene.anna, "back");
+    scene.all_have(&[], &["back"]);
+    scene.air.let_go();
+    // It loses its seat to itself, and has it again.
+    scene.browser.eval(&scene.anna, "window.lost = false; new MutationObserver(() => { lost = lost || state() !== 'joined'; }).observe(byId('state'), { attributes: true })");
+    scene.browser.until(&scene.anna, "lost && state() === 'joined'");
+    scene.browser.say(&scene.li, "still here?");
+    scene.browser.say(&scene.anna, "still here");
+    scene.all_have(&["still here?"], &["back", "still here"]);
+    assert_eq!(scene.notes(), notes);
+}
+
+/// Tries come further and further apart, to eight seconds, and no two pages wait alike. Told by what the page asks its clock for, which here is
+/// never kept waiting.
+#[test]
+fn tries_back_off_and_are_not_in_step() {
+    let Some(mut scene) = Scene::with("") else { return };
+    scene.browser.eval(
+        &scene.anna,
+        "window.waits = []; { const set = setTimeout; window.setTimeout = (then, ms) => {
+            const isTry = ms >= 125 && ms <= 8000 && String(then).startsWith('function attempt');
+            if (isTry) { waits.push(ms); }
+            return set(then, isTry ? 1 : ms);
+        }; }",
+    );
+    scene.air.turn_off();
+    scene.browser.until(&scene.anna, "waits.length >= 14");
+    let waits = scene.browser.eval(&scene.anna, "waits");
+    let waits: Vec<f64> = waits.as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+    for (n, wait) in waits.iter().enumerate() {
+        let most = (250.0 * 2f64.powi(n as i32)).min(8000.0);
+        assert!((most / 2.0..=most).contains(wait), "try {n}: {waits:?}");
+    }
+    let last = &waits[6..];
+    assert!(last.iter().any(|wait| (wait - last[0]).abs() > 100.0), "all alike: {waits:?}");
+}
+
+/// The browser says that there is a network again, or somebody looks at the page: that is worth a try at once.
+#[test]
+fn a_page_that_is_looked_at_does_not_wait() {
+    for event in ["dispatchEvent(new Event('online'))", "document.dispatchEvent(new Event('visibilitychange'))"] {
+        let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n") else { return };
+        // The page's own next try is as good as never.
+        scene.browser.eval(
+            &scene.anna,
+            "{ const set = setTimeout; window.setTimeout = (then, ms) =>
+                set(then, String(then).startsWith('function attempt') ? 1e9 : ms); }",
+        );
+        scene.away();
+        scene.air.turn_on();
+        scene.browser.eval(&scene.anna, event);
+        scene.browser.until(&scene.anna, "state() === 'joined'");
+        // And where it is joined already, it asks whether it still is.
+        scene.air.fade(Fades { to_hub: true, to_page: true });
+        scene.browser.say(&scene.li, "asleep?");
+        scene.browser.until(&scene.li, "said('Li').length === 1");
+        scene.browser.eval(&scene.anna, event);
+        scene.browser.until(&scene.anna, "state() !== 'joined'");
+    }
+}
+
+/// Where nothing is replayed, nobody can say whether what was on its way arrived: it is given back, and goes out again only if somebody sends it.
+#[test]
+fn what_was_on_its_way_at_a_gap_is_given_back() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n[rooms]\nhistory = 2\n") else { return };
+    scene.air.fade(Fades { to_hub: false, to_page: true });
+    scene.browser.say(&scene.anna, "did it arrive?");
+    scene.browser.until(&scene.li, "said('Anna').length === 1");
+    scene.browser.say(&scene.anna, "and this did not");
+    scene.away();
+    for n in 0..4 {
+        scene.browser.say(&scene.li, &format!("missed {n}"));
+    }
+    scene.browser.until(&scene.li, "said('Li').length === 4");
+    scene.back();
+    scene.browser.until(&scene.anna, "byId('text').value === 'did it arrive?' && text('problem') !== ''");
+    scene.browser.until(&scene.li, "said('Anna').join() === 'did it arrive?,and this did not'");
+}
+
+#[test]
+fn a_message_is_received_by_so_many_of_all() {
+    let Some(mut scene) = Scene::with("") else { return };
+    // One more who is there, and acknowledges nothing.
+    let mut silent = Client::connect(scene.hub.addr);
+    silent.join(ROOM, "silent");
+    scene.browser.until(&scene.anna, "text('count') === '3'");
+    scene.browser.say(&scene.anna, "who has it?");
+    let count = "[...document.querySelectorAll('.said.mine .receipts')].pop().textContent";
+    scene.browser.until(&scene.anna, &format!("{count} === 'received by 1 of 2'"));
+}
+
 #[test]
 fn a_gap_is_shown_where_one_is() {
     let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n[rooms]\nhistory = 2\n") else { return };
@@ -164,8 +307,8 @@ fn a_page_that_stayed_away_too_long_sees_itself_leave_and_come_and_misses_nothin
 #[test]
 fn a_seat_that_another_has_taken_is_said_to_be_and_can_be_had_back() {
     let Some(mut scene) = Scene::with("") else { return };
-    let kept = |key: &str| format!("sessionStorage.getItem('classhub.{key}')");
-    let (id, token) = (scene.browser.eval(&scene.anna, &kept("id")), scene.browser.eval(&scene.anna, &kept("token")));
+    let id = scene.browser.eval(&scene.anna, "JSON.parse(localStorage.getItem('classhub.id'))");
+    let token = scene.browser.eval(&scene.anna, "JSON.parse(sessionStorage.getItem('classhub.room.E00001')).token");
     let mut other = Client::connect(scene.hub.addr);
     let mut request = join(ROOM, id.as_str().expect("the page has an id"));
     request["extendFields"] = json!({"resumeToken": token});
