@@ -26,13 +26,19 @@ const BUSY_FIRST_MS = 4000;
 const ATTEMPT_MS = 10000;
 // How long a living hub may take to answer whether it is there.
 const ANSWER_MS = 5000;
+// The same where the network is a new one, and the connection most likely of the old: to ask in vain must not cost the
+// second in which the page is to be back. To take the seat over from itself costs nothing.
+const MOVED_ANSWER_MS = 500;
+// A try that was on its way for so long when somebody looks may be of a network that is gone.
+const STALE_TRY_MS = 1000;
 // The hub expects a sign of life every 120 s. Browsers slow the timers of a hidden page to one
 // a minute, which is still in time.
 const HEARTBEAT_MS = 30000;
 
 // Coming back after these by itself would be wrong: the hub threw this page out for what it did,
 // or the same person sits elsewhere now and the two would throw each other out forever.
-const FINAL_CLOSES = [1008, 4001];
+const CLOSE_TAKEN = 4001;
+const FINAL_CLOSES = [1008, CLOSE_TAKEN];
 const CLOSE_BUSY = 1013;
 // A refusal that may be over in a moment: worth trying again where nobody is there to do it.
 const PASSING_CODES = ['room_full', 'hub_full', 'rate_limited'];
@@ -73,7 +79,11 @@ export function openHub(on) {
   };
   let socket = null;
   // Connections given up, which may still hold the seat.
-  const stale = [];
+  let stale = [];
+  // The joins given up on: each may yet reach the hub, and take the seat from this page itself.
+  let late = 0;
+  // When the present try began.
+  let tried = 0;
   // {member, room, codes} while somebody wants to be there.
   let wanted = null;
   // The `ref` of a pull that was not answered yet.
@@ -98,7 +108,7 @@ export function openHub(on) {
     wanted = { member, room, codes };
     ({ token: hub.token, since: hub.since, seen: hub.seen } = past);
     automatic = false;
-    hub.tries = 0;
+    hub.tries = late = 0;
     hub.state.why = null;
     attempt();
   };
@@ -151,6 +161,7 @@ export function openHub(on) {
   // ---- The way in ----
 
   function attempt() {
+    tried = performance.now();
     become('connecting', 0, hub.state.why);
     wait(ATTEMPT_MS, () => broken(null));
     if (socket && socket.readyState === WebSocket.OPEN) {
@@ -179,15 +190,17 @@ export function openHub(on) {
   }
 
   // The answer stands behind all that the hub had for this page when it was asked. Until it comes, something must.
-  function pull() {
+  function pull(ms) {
     pulled = hub.nextRef();
     send(message(5, 1, {}, pulled));
-    wait(ANSWER_MS, () => broken(1006));
+    wait(ms, () => broken(1006));
   }
 
   // The connection is gone, or as good as gone. `code` is null if it never stood.
   function broken(code) {
-    const isFinal = FINAL_CLOSES.includes(code);
+    const isOwn = code === CLOSE_TAKEN && late > 0;
+    const isFinal = FINAL_CLOSES.includes(code) && !isOwn;
+    late -= isOwn;
     giveUp();
     // Where the next try is settled already, it was to be on this connection, and will be on another. Where the hub said
     // no, it hangs up on who never sits down, and the words of the refusal matter more.
@@ -216,8 +229,8 @@ export function openHub(on) {
     become(navigator.onLine === false ? 'offline' : 'waiting', performance.now() + delay, why);
   }
 
-  // Something changed outside (the network, or somebody looks at the page again).
-  function look() {
+  // Something changed outside: the network, which may be `another`, or somebody looks at the page again.
+  function look(another) {
     if (is('waiting') || is('offline')) {
       if (navigator.onLine === false) {
         become('offline', hub.state.until, hub.state.why);
@@ -225,10 +238,13 @@ export function openHub(on) {
         hub.tries = 0;
         attempt();
       }
-    } else if (is('joined') && pulled === null) {
+    } else if (is('connecting') && (another || performance.now() - tried > STALE_TRY_MS)) {
+      giveUp();
+      attempt();
+    } else if (is('joined') && (another || pulled === null)) {
       // A connection that died while the device slept looks alive for minutes, since the hub never
       // answers a heartbeat. It does answer this.
-      pull();
+      pull(another ? MOVED_ANSWER_MS : ANSWER_MS);
     }
   }
 
@@ -277,11 +293,12 @@ export function openHub(on) {
     hub.caught = false;
     automatic = true;
     hub.tries = 0;
-    // The seat is here now. Closed any sooner, one of these could have taken it along.
-    stale.splice(0).forEach(socket => socket.close());
+    // The seat is here now. Closed any sooner, one of these could have taken it along; and one whose join is still on its
+    // way would take it, and then give it up: the hub closes those.
+    stale = stale.filter(socket => socket.isLate || socket.close());
     become('joined');
     on.joined(room, beside, same);
-    pull();
+    pull(ANSWER_MS);
   }
 
   function answered(room, beside) {
@@ -358,7 +375,8 @@ export function openHub(on) {
   function drop() {
     rest();
     giveUp();
-    stale.splice(0).forEach(socket => socket.close());
+    stale.forEach(socket => socket.close());
+    stale = [];
   }
 
   // Looks no further at the present connection. It may only be slow: a close that arrives late would give up the seat
@@ -369,6 +387,8 @@ export function openHub(on) {
     if (old) {
       old.onopen = old.onmessage = old.onclose = null;
       if (old.readyState === WebSocket.OPEN) {
+        old.isLate = is('connecting');
+        late += old.isLate;
         stale.push(old);
       } else {
         old.close();
@@ -391,12 +411,12 @@ export function openHub(on) {
   }
 
   setInterval(beat, HEARTBEAT_MS);
-  addEventListener('online', look);
-  addEventListener('offline', look);
+  addEventListener('online', () => look(true));
+  addEventListener('offline', () => look(false));
   document.addEventListener('visibilitychange', () => {
     beat();
     if (!document.hidden) {
-      look();
+      look(false);
     }
   });
   return hub;
