@@ -54,7 +54,7 @@ fn check(browser: &mut Browser, axe: &str, tab: &Tab, what: &str) {
 fn no_state_of_the_page_shuts_anybody_out() {
     let Some(axe) = axe() else { return };
     let Some(mut browser) = Browser::start() else { return };
-    let hub = Hub::start("[limits]\nmembers_per_room = 5\n");
+    let hub = Hub::start("[limits]\nmembers_per_room = 4\n");
     let form = browser.open(hub.addr);
     check(&mut browser, &axe, &form, "the form");
     browser.eval(&form, "byId('room').value = ''; byId('join').click()");

@@ -176,6 +176,27 @@ impl Browser {
         }
     }
 
+    /// Writes what the tab shows into a file, as PNG.
+    pub fn picture(&mut self, tab: &Tab, file: &Path) {
+        let shot = self.call(Some(tab), "Page.captureScreenshot", json!({"format": "png"}));
+        let base64 = shot["data"].as_str().expect("a picture is text here");
+        // Chromium speaks base64, and this is the one place that has to.
+        let digits = base64.bytes().filter(|byte| *byte != b'=').map(|byte| match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            _ => 63,
+        });
+        let digits: Vec<u8> = digits.collect();
+        let bytes = digits.chunks(4).flat_map(|four| {
+            let bits = four.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - four.len()));
+            let [_, a, b, c] = bits.to_be_bytes();
+            [a, b, c].into_iter().take(four.len() - 1)
+        });
+        fs::write(file, bytes.collect::<Vec<u8>>()).expect("the picture's folder can be written");
+    }
+
     /// A click where the pointer would do it; fails where the element cannot be clicked.
     pub fn click(&mut self, tab: &Tab, element: &str) {
         self.until(tab, &format!("!!({element}) && !({element}).disabled && ({element}).getClientRects().length > 0"));
