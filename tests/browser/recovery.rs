@@ -260,6 +260,79 @@ fn what_was_on_its_way_at_a_gap_is_given_back() {
     scene.browser.until(&scene.li, "said('Anna').join() === 'did it arrive?,and this did not'");
 }
 
+const HANDS: &str = "[...byId('hands').querySelectorAll('bdi')].map(e => e.textContent).join('|')";
+const VOTES: &str = "[...document.querySelectorAll('#poll .votes')].map(e => parseInt(e.textContent)).join('|')";
+
+/// Li opens a poll of three choices, and each of these votes.
+fn they_vote(scene: &mut Scene, votes: [(&'static str, u32); 2]) {
+    scene.browser.click(&scene.li, "byId('poll-open')");
+    scene.browser.write(&scene.li, "poll-question", "?");
+    scene.browser.write(&scene.li, "poll-choices", "a\nb\nc");
+    scene.browser.click(&scene.li, "byId('poll-ask')");
+    for (name, choice) in votes {
+        let tab = if name == "Li" { &scene.li } else { &scene.anna };
+        scene.browser.click(tab, &format!("document.querySelectorAll('#poll button.vote')[{choice}]"));
+    }
+}
+
+/// The hub keeps neither hands nor polls: who had a gap asks, and everybody says again what is so, in its order.
+#[test]
+fn hands_and_polls_are_right_after_a_gap() {
+    let Some(mut scene) = Scene::with("[heartbeat]\nlinger_s = 60\n[rooms]\nhistory = 2\n") else { return };
+    let bert = scene.browser.join(scene.hub.addr, "en", "Bert");
+    for tab in [&scene.anna, &bert] {
+        scene.browser.click(tab, "byId('hand')");
+        scene.browser.until(tab, "byId('hand').getAttribute('aria-pressed') === 'true'");
+        scene.browser.until(&scene.li, &format!("{HANDS}.endsWith(text('hands').includes('Bert') ? 'Bert' : 'Anna')"));
+    }
+    they_vote(&mut scene, [("Li", 1), ("Anna", 2)]);
+    for tab in [&scene.li, &scene.anna] {
+        scene.browser.until(tab, &format!("{VOTES} === '0|1|1' && {HANDS} === 'Anna|Bert'"));
+    }
+    scene.away();
+    // Meanwhile one hand goes down and another up, one vote is changed and one is new, and more is said than the hub keeps.
+    scene.browser.click(&bert, "byId('hand')");
+    scene.browser.click(&scene.li, "byId('hand')");
+    scene.browser.click(&scene.li, "document.querySelectorAll('#poll button.vote')[0]");
+    scene.browser.click(&bert, "document.querySelectorAll('#poll button.vote')[0]");
+    scene.browser.until(&scene.li, &format!("{VOTES} === '2|0|1' && {HANDS} === 'Anna|Li'"));
+    for n in 0..4 {
+        scene.browser.say(&scene.li, &format!("missed {n}"));
+    }
+    scene.browser.until(&scene.li, "said('Li').length === 4");
+    scene.back();
+    scene.browser.until(&scene.anna, "text('talk').includes('Some messages are missing here')");
+    for tab in [&scene.anna, &scene.li, &bert] {
+        scene.browser.until(tab, &format!("{VOTES} === '2|0|1' && {HANDS} === 'Anna|Li'"));
+    }
+    // The same for a page that is loaded again, and has nothing but what its browser kept.
+    scene.browser.reload(&scene.anna);
+    scene.browser.until(&scene.anna, "state() === 'joined'");
+    for tab in [&scene.anna, &scene.li, &bert] {
+        scene.browser.until(tab, &format!("{VOTES} === '2|0|1' && {HANDS} === 'Anna|Li'"));
+    }
+    assert_eq!(scene.browser.eval(&scene.anna, "byId('hand').getAttribute('aria-pressed')"), "true");
+}
+
+/// A hub that is started again knows nothing of the room: its people bring it all with them.
+#[test]
+fn hands_and_polls_outlive_the_hub() {
+    let Some(mut scene) = Scene::with("") else { return };
+    scene.browser.click(&scene.anna, "byId('hand')");
+    they_vote(&mut scene, [("Li", 0), ("Anna", 0)]);
+    for tab in [&scene.li, &scene.anna] {
+        scene.browser.until(tab, &format!("{VOTES} === '2|0|0' && {HANDS} === 'Anna'"));
+    }
+    let addr = scene.hub.addr;
+    drop(scene.hub);
+    scene.browser.until(&scene.li, "state() !== 'joined'");
+    let _hub = Hub::start(&format!("listen = [\"{addr}\"]"));
+    for tab in [&scene.li, &scene.anna] {
+        scene.browser.until(tab, "state() === 'joined' && text('count') === '2'");
+        scene.browser.until(tab, &format!("{VOTES} === '2|0|0' && {HANDS} === 'Anna'"));
+    }
+}
+
 #[test]
 fn a_message_is_received_by_so_many_of_all() {
     let Some(mut scene) = Scene::with("") else { return };
