@@ -11,8 +11,8 @@ use classhub::base::{Key, Now};
 
 use crate::client::{self, Said, Unit};
 use crate::expected::Told;
-use crate::model::End;
 use crate::network::{Frames, Wire};
+use crate::peer::End;
 use crate::person::{self, Views};
 use crate::world::World;
 

@@ -12,7 +12,7 @@ use classhub::limits;
 
 use crate::client::{Ask, Request, Said, Unit};
 use crate::crowd::{Habit, Path};
-use crate::model::Stage;
+use crate::peer::Stage;
 use crate::world::World;
 
 /// What is delivered to the hub in one turn: how many bytes of whose backlog.

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::frame::Frame;
 use crate::person::Welcome;
-use crate::room::Frame;
 use crate::text;
 
 /// More than the header of a frame and a resume token.

@@ -10,8 +10,8 @@ use crate::client;
 use crate::crowd::{Habit, Mail, Path};
 use crate::delivery::Delivery;
 use crate::expected::{Item, Told};
-use crate::model::{End, Stage};
 use crate::network::Frame;
+use crate::peer::{End, Stage};
 use crate::world::{FRAME_MAX, LATE_MS, Seen, World};
 
 impl World {

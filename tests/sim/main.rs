@@ -2,7 +2,8 @@
 //!
 //! Owns: which seeds run, on how many threads, and how a failure is told. Refuses to know: what is checked; that is `judge`'s, beside what
 //! happens (`world`), who takes part (`crowd`), what they say (`client`) and remember (`person`), when it arrives (`delivery`), what should come of
-//! it (`model`, with its `room`s, and `expected`, in the words of `text`), and the wires between (`network`).
+//! it (`model`, with its `peer`s, their `joining`, its `room`s and their `frame`s, and `expected`, in the words of `text`), and the wires between
+//! (`network`).
 //!
 //! `CLASSHUB_SIM_SEEDS=200` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again, and tells every seed: a seed is the same run for ever.
 
@@ -10,9 +11,12 @@ mod client;
 mod crowd;
 mod delivery;
 mod expected;
+mod frame;
+mod joining;
 mod judge;
 mod model;
 mod network;
+mod peer;
 mod person;
 mod rng;
 mod room;

@@ -5,17 +5,19 @@
 //!
 //! A connection is known by a number that is never used again, a room by its place in a list from which none is ever taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use classhub::base::Now;
 use classhub::hub::Settings;
 use classhub::limits;
 
-use crate::client::{Ask, Member, Request, Resume, Said};
-use crate::expected::{Expected, Item, Joined, Reply, SLACK_BYTES, Told};
-use crate::person::Welcome;
-use crate::room::{Frame, Leave, Linger, News, Room, Seat};
+use crate::client::{Ask, Member, Request, Said};
+use crate::expected::{Item, Joined, Reply, SLACK_BYTES, Told};
+use crate::frame::{Frame, Leave, News};
+use crate::joining::Asked;
+use crate::peer::{End, Peer, Stage};
+use crate::room::{Linger, Room, Seat};
 use crate::text;
 
 /// What the model has to look up in the hub, where either of two is right.
@@ -26,125 +28,11 @@ pub trait Look {
     fn sits(&self, room: &str, member: &str) -> bool;
 }
 
-/// How a connection may end: what the rooms are told, and the code of the close frame; none of that where the connection is broken.
-#[derive(Clone, Debug)]
-pub struct End {
-    pub reason: &'static str,
-    pub close: Option<Option<u16>>,
-}
-
-impl End {
-    /// Whether whoever sat there is likely to come back. Nobody waits for one who failed a probe.
-    fn lingers(&self) -> bool {
-        matches!(self.reason, "lost" | "slow") && self.close != Some(Some(4000))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// No WebSocket as yet.
-    Head,
-    Open,
-    Over,
-}
-
-pub struct Peer {
-    pub stage: Stage,
-    id: Rc<str>,
-    pub seats: Vec<usize>,
-    last_seen_ms: u64,
-    join_by_ms: Option<u64>,
-    /// When it was last asked for a sign of life, and by when it must give one.
-    pinged_ms: Option<u64>,
-    pub alive_by_ms: Option<u64>,
-    bad_in_a_row: u32,
-    /// When something was refused for its rate.
-    refused_ms: Vec<u64>,
-    frames: Bucket,
-    bytes: Bucket,
-    over_rate: bool,
-    late_ping: Option<Vec<u8>>,
-    /// What it should be told and was not yet.
-    pub expected: Expected,
-    pub pongs: VecDeque<Vec<u8>>,
-    pub pings: usize,
-    /// Pings that may come or not.
-    pings_perhaps: usize,
-    /// Bytes of all that must come.
-    pub owed: usize,
-    /// How it may end; it does with this turn, where there is any.
-    pub ends: Vec<End>,
-}
-
-impl Peer {
-    fn new() -> Self {
-        let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
-        Peer {
-            stage: Stage::Head,
-            id: "".into(),
-            seats: Vec::new(),
-            last_seen_ms: 0,
-            join_by_ms: None,
-            pinged_ms: None,
-            alive_by_ms: None,
-            bad_in_a_row: 0,
-            refused_ms: Vec::new(),
-            frames: Bucket { ..full },
-            bytes: full,
-            over_rate: false,
-            late_ping: None,
-            expected: Expected::default(),
-            pongs: VecDeque::new(),
-            pings: 0,
-            pings_perhaps: 0,
-            owed: 0,
-            ends: Vec::new(),
-        }
-    }
-
-    /// Something is refused for its rate. Says whether that is the hundredth within ten seconds.
-    fn is_refused(&mut self, now_ms: u64) -> bool {
-        self.refused_ms.push(now_ms);
-        self.refused_ms.retain(|at_ms| now_ms - at_ms < limits::REFUSALS_MS);
-        self.refused_ms.len() >= usize::from(limits::REFUSALS)
-    }
-
-    fn ends(&mut self, reason: &'static str, code: u16) {
-        self.ends.push(End { reason, close: Some(Some(code)) });
-    }
-
-    fn owe(&mut self, item: Item) {
-        self.owed += item.bytes();
-        self.expected.items.push_back(item);
-    }
-}
-
-/// Thousandths of what may still be spent.
-struct Bucket {
-    left: u64,
-    at_ms: u64,
-}
-
-impl Bucket {
-    fn spend(&mut self, units: u32, per_second: u32, burst: u32, now_ms: u64) -> bool {
-        if per_second == 0 {
-            return true;
-        }
-        self.left = (self.left + (now_ms - self.at_ms) * u64::from(per_second)).min(u64::from(burst) * 1000);
-        self.at_ms = now_ms;
-        let there = self.left >= u64::from(units) * 1000;
-        if there {
-            self.left -= u64::from(units) * 1000;
-        }
-        there
-    }
-}
-
 /// What a resume token was given for.
-struct Given {
-    room: usize,
-    joined_seq: u64,
-    id: Rc<str>,
+pub struct Given {
+    pub room: usize,
+    pub joined_seq: u64,
+    pub id: Rc<str>,
 }
 
 /// What came of things, for whoever wonders whether anything happened.
@@ -167,8 +55,8 @@ pub struct Model {
     /// Those that are not over, and the rooms that are not.
     pub here: Vec<usize>,
     pub standing: Vec<usize>,
-    seats_max: usize,
-    given: HashMap<Rc<str>, Given>,
+    pub seats_max: usize,
+    pub given: HashMap<Rc<str>, Given>,
     pub counts: Counts,
 }
 
@@ -239,7 +127,7 @@ impl Model {
     }
 
     /// All seats that there are, lingering ones too.
-    fn seats(&self) -> usize {
+    pub fn seats(&self) -> usize {
         self.rooms_now().map(|room| room.seats.len()).sum()
     }
 
@@ -278,11 +166,11 @@ impl Model {
         self.given.get(token).is_some_and(|given| Some(given.room) == self.room(number) && *given.id == *id)
     }
 
-    fn silence_ms(&self) -> u64 {
+    pub fn silence_ms(&self) -> u64 {
         u64::from(self.settings.heartbeat_interval_s + self.settings.heartbeat_grace_s) * 1000
     }
 
-    fn probe_ms(&self) -> u64 {
+    pub fn probe_ms(&self) -> u64 {
         u64::from(self.settings.probe_s) * 1000
     }
 
@@ -379,7 +267,9 @@ impl Model {
                 }
                 Err("rate_limited")
             }
-            Ask::Join { room, member, resume } => self.join(now, who, room, member, resume, reference, look),
+            Ask::Join { room: number, member, resume } => {
+                self.join(&Asked { now, who, number, member, resume, reference }, look)
+            }
             Ask::Leave { room } => self.leave(now, who, room, reference),
             Ask::Say { room, data_type, from, content } => {
                 if from.as_ref().is_some_and(|from| !peer.id.is_empty() && **from != *peer.id) {
@@ -397,248 +287,13 @@ impl Model {
     }
 
     #[allow(clippy::too_many_arguments)] // what a join is made of
-    fn join(
-        &mut self,
-        now: Now,
-        who: usize,
-        number: &str,
-        member: &Member,
-        resume: &Resume,
-        reference: Option<&str>,
-        look: &dyn Look,
-    ) -> Result<(), &'static str> {
-        let found = self.room(number);
-        let peer = &mut self.peers[who];
-        if let Some(join_by_ms) = &mut peer.join_by_ms {
-            *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
-        }
-        if !peer.id.is_empty() && *peer.id != *member.id {
-            return Err("identity");
-        }
-        if found.is_none() && !self.settings.auto_create {
-            return Err("no_such_room");
-        }
-        let is_full = peer.seats.len() == self.settings.rooms_per_connection as usize;
-        let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
-        let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
-        let opens = given.map(|given| given.joined_seq);
-        if let Some(room) = found {
-            // The rest of what was shown to be seen, where all of it can be had.
-            let rest = resume.last_seq.and_then(|last_seq| u64::try_from(last_seq).ok()).filter(|last_seq| {
-                let room = &self.rooms[room];
-                opens.is_some_and(|joined_seq| joined_seq <= *last_seq)
-                    && *last_seq <= room.seq
-                    && last_seq + 1 >= room.held_from
-            });
-            let seats = &self.rooms[room].seats;
-            let own = seats.iter().position(|seat| Some(seat.joined_seq) == opens);
-            let place = own.or_else(|| seats.iter().position(|seat| *seat.id == *member.id));
-            if let Some(place) = place {
-                match seats[place].holder {
-                    Some(holder) if holder == who => {}
-                    Some(_) if own.is_some() && is_full => return Err("too_many_rooms"),
-                    Some(holder) if own.is_some() => {
-                        let old = &mut self.peers[holder];
-                        if old.ends.is_empty() {
-                            old.ends("lost", 4001);
-                        }
-                        old.seats.retain(|seat| *seat != room);
-                        self.take_over(now, who, room, place, rest, resume, reference);
-                        return Ok(());
-                    }
-                    Some(holder) => self.knock(now, holder),
-                    None if seats[place].guarded && own.is_none() => {}
-                    None if is_full => return Err("too_many_rooms"),
-                    None => {
-                        self.take_over(now, who, room, place, rest, resume, reference);
-                        return Ok(());
-                    }
-                }
-                self.own_exactly(who, text::DUPLICATE.to_owned());
-                return Ok(());
-            }
-            if !is_full && self.rooms[room].seats.len() < self.settings.members_per_room as usize {
-                self.sit(now, who, room, member, rest, resume, reference, look);
-                return Ok(());
-            }
-        }
-        if is_full {
-            return Err("too_many_rooms");
-        }
-        if found.is_some() {
-            return Err("room_full");
-        }
-        let room = self.make_room(now, number, look).ok_or("hub_full")?;
-        self.sit(now, who, room, member, None, resume, reference, look);
-        Ok(())
-    }
-
-    /// A new seat.
-    #[allow(clippy::too_many_arguments)] // what a join is made of
-    fn sit(
-        &mut self,
-        now: Now,
-        who: usize,
-        room: usize,
-        member: &Member,
-        rest: Option<u64>,
-        resume: &Resume,
-        reference: Option<&str>,
-        look: &dyn Look,
-    ) {
-        if self.seats() == self.seats_max {
-            self.end_longest_linger(now, look);
-        }
-        let text: Rc<str> = text::member(member).into();
-        let made = &mut self.rooms[room];
-        let guarded = made.seats.is_empty() && !made.owner_configured;
-        if guarded {
-            made.set_owner(text.to_string());
-        }
-        let data = format!(r#"{},"newJoinMember":{text}"#, made.fields);
-        self.broadcast(now, room, "Join", 1, &data, None, News::Joined(text.clone()), None);
-        let made = &mut self.rooms[room];
-        made.seats.push(Seat {
-            joined_seq: made.seq,
-            id: member.id.as_str().into(),
-            member: text,
-            holder: None,
-            linger: None,
-            token: Rc::default(),
-            guarded,
-        });
-        let place = made.seats.len() - 1;
-        self.welcome(now, who, room, place, rest, resume, reference);
-    }
-
-    /// A seat that there is already.
-    #[allow(clippy::too_many_arguments)] // what a join is made of
-    fn take_over(
-        &mut self,
-        now: Now,
-        who: usize,
-        room: usize,
-        place: usize,
-        rest: Option<u64>,
-        resume: &Resume,
-        reference: Option<&str>,
-    ) {
-        self.counts.takeovers += 1;
-        self.rooms[room].seats[place].linger = None;
-        self.welcome(now, who, room, place, rest, resume, reference);
-    }
-
-    /// Gives a seat to a connection, and tells it so.
-    #[allow(clippy::too_many_arguments)] // what a join is made of
-    fn welcome(
-        &mut self,
-        now: Now,
-        who: usize,
-        room: usize,
-        place: usize,
-        rest: Option<u64>,
-        resume: &Resume,
-        reference: Option<&str>,
-    ) {
-        let here = &mut self.rooms[room];
-        here.seats[place].holder = Some(who);
-        let seat = &here.seats[place];
-        let seq = rest.unwrap_or(here.seq);
-        let is_gap = resume.last_seq.is_some() && rest.is_none();
-        self.counts.replays += usize::from(rest.is_some());
-        self.counts.gaps += usize::from(is_gap);
-        let members = if rest.is_some() { String::new() } else { here.members_field() };
-        let data = format!(r#"{}{members},"newJoinMember":{}"#, here.fields, seat.member);
-        let joined = Joined {
-            room,
-            joined_seq: seat.joined_seq,
-            id: seat.id.clone(),
-            welcome: Welcome {
-                number: here.number.clone(),
-                seq,
-                members: rest.is_none().then(|| here.members()),
-                knew: resume.view.clone(),
-            },
-            before: format!(
-                r#"{},"extendFields":{{{},"resumeToken":""#,
-                text::success("Join", 3, 1, &data),
-                text::stamp(seq, now.wall_ms, reference)
-            ),
-            after: format!(r#""{}}}}}}}"#, if is_gap { r#","gap":true"# } else { "" }),
-            token: seat.token.clone(),
-        };
-        let peer = &mut self.peers[who];
-        peer.id = seat.id.clone();
-        peer.join_by_ms = None;
-        peer.seats.push(room);
-        let bytes = joined.before.len() + joined.after.len() + SLACK_BYTES;
-        peer.owe(Item::Own(Reply::Welcome(Rc::new(joined)), bytes));
-        if let Some(last_seq) = rest {
-            for frame in here.frames.iter().filter(|frame| frame.seq > last_seq) {
-                peer.owe(Item::Room(frame.clone()));
-            }
-        }
-    }
-
-    /// Somebody wants the seat of this connection, and cannot show that it is theirs.
-    fn knock(&mut self, now: Now, holder: usize) {
-        let (probe_ms, silence_ms) = (self.probe_ms(), self.silence_ms());
-        let peer = &mut self.peers[holder];
-        // Whoever has been silent for too long is closed before it could answer.
-        let is_silent = now.monotonic_ms >= peer.last_seen_ms + silence_ms;
-        let was_asked = peer.pinged_ms.is_some_and(|at_ms| now.monotonic_ms < at_ms + probe_ms);
-        if peer.stage != Stage::Open || !peer.ends.is_empty() {
-            // It is about to go, and may be asked or not.
-            peer.pings_perhaps += 1;
-        } else if !was_asked && peer.alive_by_ms.is_none() && !is_silent {
-            peer.pinged_ms = Some(now.monotonic_ms);
-            peer.alive_by_ms = Some(now.monotonic_ms + probe_ms);
-            peer.pings += 1;
-            peer.owed += 2;
-            self.counts.probes += 1;
-        }
-    }
-
-    fn make_room(&mut self, now: Now, number: &str, look: &dyn Look) -> Option<usize> {
-        if self.standing.len() == self.settings.rooms as usize {
-            let empty = |room: &&usize| !self.rooms[**room].configured && self.rooms[**room].seats.is_empty();
-            let since_ms = |room: &usize| self.rooms[*room].empty_since_ms;
-            let longest = self.standing.iter().filter(empty).map(since_ms).min()?;
-            let equal = self.standing.iter().copied().filter(|room| empty(&room) && since_ms(room) == longest);
-            let over = equal.min_by_key(|room| look.rank(&self.rooms[*room].number))?;
-            self.end_room(over);
-        }
-        self.standing.push(self.rooms.len());
-        self.rooms.push(Room::made(number, now));
-        Some(self.rooms.len() - 1)
-    }
-
-    fn end_room(&mut self, room: usize) {
+    pub fn end_room(&mut self, room: usize) {
         self.rooms[room].is_over = true;
         self.rooms[room].forget();
         self.standing.retain(|standing| *standing != room);
     }
 
-    /// There are as many seats as there may be: the one that has lingered longest ends early.
-    fn end_longest_linger(&mut self, now: Now, look: &dyn Look) {
-        let lingering = || {
-            let rooms = self.standing.iter().copied();
-            let seats = rooms.flat_map(|room| (0..self.rooms[room].seats.len()).map(move |place| (room, place)));
-            seats.filter_map(|(room, place)| {
-                Some((self.rooms[room].seats[place].linger.as_ref()?.since_ms, room, place))
-            })
-        };
-        let Some(longest) = lingering().map(|(since_ms, ..)| since_ms).min() else { return };
-        let equal = lingering().filter(|(since_ms, ..)| *since_ms == longest);
-        let sits =
-            |room: usize, place: usize| look.sits(&self.rooms[room].number, &self.rooms[room].seats[place].member);
-        let Some((_, room, place)) = equal.min_by_key(|(_, room, place)| sits(*room, *place)) else { return };
-        self.counts.evicted += 1;
-        let leave = self.end_linger(now, room, place);
-        self.publish_leaves(room, vec![leave], &[]);
-    }
-
-    fn end_linger(&mut self, now: Now, room: usize, place: usize) -> Leave {
+    pub fn end_linger(&mut self, now: Now, room: usize, place: usize) -> Leave {
         let room = &mut self.rooms[room];
         let reasons = room.seats[place].linger.take().map_or(Vec::new(), |linger| linger.reasons);
         let leave = room.leave(place, now, reasons);
@@ -649,7 +304,7 @@ impl Model {
         leave
     }
 
-    fn seat(&self, who: usize, number: &str) -> Result<(usize, usize), &'static str> {
+    pub fn seat(&self, who: usize, number: &str) -> Result<(usize, usize), &'static str> {
         let room = self.room(number).filter(|room| self.peers[who].seats.contains(room)).ok_or("not_joined")?;
         Ok((room, self.rooms[room].place_of(who)))
     }
@@ -732,17 +387,17 @@ impl Model {
         Ok(())
     }
 
-    fn own(&mut self, who: usize, reply: Reply, bytes: usize) {
+    pub fn own(&mut self, who: usize, reply: Reply, bytes: usize) {
         self.peers[who].owe(Item::Own(reply, bytes));
     }
 
-    fn own_exactly(&mut self, who: usize, text: String) {
+    pub fn own_exactly(&mut self, who: usize, text: String) {
         let bytes = text::frame_bytes(text.len());
         self.own(who, Reply::Exact(text), bytes);
     }
 
     #[allow(clippy::too_many_arguments)] // what a frame is made of
-    fn broadcast(
+    pub fn broadcast(
         &mut self,
         now: Now,
         room: usize,
@@ -757,7 +412,7 @@ impl Model {
         self.publish(room, text::extended(what, 3, data_type, data, &stamp), news, author);
     }
 
-    fn publish(&mut self, room: usize, text: String, news: News, author: Option<Rc<str>>) {
+    pub fn publish(&mut self, room: usize, text: String, news: News, author: Option<Rc<str>>) {
         let here = &mut self.rooms[room];
         let frame = Rc::new(Frame::new(room, here.seq + 1, text, news, author));
         for holder in here.seats.iter().filter_map(|seat| seat.holder) {
@@ -767,7 +422,7 @@ impl Model {
     }
 
     /// Leaves of one moment. Those who are `going` with it may hear of them, or not any more.
-    fn publish_leaves(&mut self, room: usize, leaves: Vec<Leave>, going: &[usize]) {
+    pub fn publish_leaves(&mut self, room: usize, leaves: Vec<Leave>, going: &[usize]) {
         let here = &mut self.rooms[room];
         let holders = here.seats.iter().filter_map(|seat| seat.holder);
         let holders: Vec<usize> = holders.chain(going.iter().copied()).collect();

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::client::{Member, Resume};
+use crate::frame::{Frame, News};
 use crate::rng::Rng;
-use crate::room::{Frame, News};
 
 /// What one client knows of one room.
 #[derive(Clone, Debug)]

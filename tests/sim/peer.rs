@@ -1,0 +1,125 @@
+//! One connection, as the model sees it.
+//!
+//! Owns: who it says it is, where it sits, how it behaves (rates, patience, signs of life), and what it should be told and was not yet. Refuses to
+//! know: rooms beyond their places in the model's list.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use classhub::limits;
+
+use crate::expected::{Expected, Item};
+
+/// How a connection may end: what the rooms are told, and the code of the close frame; none of that where the connection is broken.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub reason: &'static str,
+    pub close: Option<Option<u16>>,
+}
+
+impl End {
+    /// Whether whoever sat there is likely to come back. Nobody waits for one who failed a probe.
+    pub fn lingers(&self) -> bool {
+        matches!(self.reason, "lost" | "slow") && self.close != Some(Some(4000))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// No WebSocket as yet.
+    Head,
+    Open,
+    Over,
+}
+
+pub struct Peer {
+    pub stage: Stage,
+    pub id: Rc<str>,
+    pub seats: Vec<usize>,
+    pub last_seen_ms: u64,
+    pub join_by_ms: Option<u64>,
+    /// When it was last asked for a sign of life, and by when it must give one.
+    pub pinged_ms: Option<u64>,
+    pub alive_by_ms: Option<u64>,
+    pub bad_in_a_row: u32,
+    /// When something was refused for its rate.
+    pub refused_ms: Vec<u64>,
+    pub frames: Bucket,
+    pub bytes: Bucket,
+    pub over_rate: bool,
+    pub late_ping: Option<Vec<u8>>,
+    /// What it should be told and was not yet.
+    pub expected: Expected,
+    pub pongs: VecDeque<Vec<u8>>,
+    pub pings: usize,
+    /// Pings that may come or not.
+    pub pings_perhaps: usize,
+    /// Bytes of all that must come.
+    pub owed: usize,
+    /// How it may end; it does with this turn, where there is any.
+    pub ends: Vec<End>,
+}
+
+impl Peer {
+    pub fn new() -> Self {
+        let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
+        Peer {
+            stage: Stage::Head,
+            id: "".into(),
+            seats: Vec::new(),
+            last_seen_ms: 0,
+            join_by_ms: None,
+            pinged_ms: None,
+            alive_by_ms: None,
+            bad_in_a_row: 0,
+            refused_ms: Vec::new(),
+            frames: Bucket { ..full },
+            bytes: full,
+            over_rate: false,
+            late_ping: None,
+            expected: Expected::default(),
+            pongs: VecDeque::new(),
+            pings: 0,
+            pings_perhaps: 0,
+            owed: 0,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Something is refused for its rate. Says whether that is the hundredth within ten seconds.
+    pub fn is_refused(&mut self, now_ms: u64) -> bool {
+        self.refused_ms.push(now_ms);
+        self.refused_ms.retain(|at_ms| now_ms - at_ms < limits::REFUSALS_MS);
+        self.refused_ms.len() >= usize::from(limits::REFUSALS)
+    }
+
+    pub fn ends(&mut self, reason: &'static str, code: u16) {
+        self.ends.push(End { reason, close: Some(Some(code)) });
+    }
+
+    pub fn owe(&mut self, item: Item) {
+        self.owed += item.bytes();
+        self.expected.items.push_back(item);
+    }
+}
+
+/// Thousandths of what may still be spent.
+pub struct Bucket {
+    left: u64,
+    at_ms: u64,
+}
+
+impl Bucket {
+    pub fn spend(&mut self, units: u32, per_second: u32, burst: u32, now_ms: u64) -> bool {
+        if per_second == 0 {
+            return true;
+        }
+        self.left = (self.left + (now_ms - self.at_ms) * u64::from(per_second)).min(u64::from(burst) * 1000);
+        self.at_ms = now_ms;
+        let there = self.left >= u64::from(units) * 1000;
+        if there {
+            self.left -= u64::from(units) * 1000;
+        }
+        there
+    }
+}
