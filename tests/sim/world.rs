@@ -344,7 +344,7 @@ impl World {
             let mut wire = self.clients[who].wire.borrow_mut();
             wire.may_retry = true;
             wire.moved_on = false;
-            let is_sure = peer.ends.is_empty() && !self.clients[who].at_risk && !wire.reset;
+            let is_sure = peer.ends.is_empty() && !self.clients[who].at_risk && !wire.reset && !wire.end_was_seen;
             asked.push((who, is_sure && wire.refused && wire.room() > 0));
         }
         self.exchange.expire(self.now);
