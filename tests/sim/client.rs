@@ -70,6 +70,7 @@ pub enum Ask {
         room: String,
         member: Member,
         resume: Resume,
+        owner_passcode: Option<String>,
     },
     Leave {
         room: String,
@@ -79,6 +80,18 @@ pub enum Ask {
         data_type: u16,
         from: Option<String>,
         content: String,
+    },
+    /// What is to hold in the room.
+    Rule {
+        room: String,
+        locked: Option<bool>,
+        quiet: Option<bool>,
+    },
+    /// Somebody is to go and stay away for so long, or may come back.
+    Remove {
+        room: String,
+        id: String,
+        for_s: u32,
     },
     /// These messages were received; they came as an array or as one number.
     Receipt {
@@ -119,8 +132,9 @@ pub enum Said {
 impl Said {
     /// Whether it can change more than what its own connection is told.
     pub fn is_public(&self) -> bool {
-        use Ask::{Join, Leave, Receipt, Say};
-        matches!(self, Said::Text(Request { ask: Join { .. } | Leave { .. } | Say { .. } | Receipt { .. }, .. }))
+        use Ask::{Join, Leave, Receipt, Remove, Rule, Say};
+        let Said::Text(Request { ask, .. }) = self else { return false };
+        matches!(ask, Join { .. } | Leave { .. } | Say { .. } | Rule { .. } | Remove { .. } | Receipt { .. })
     }
 
     pub fn brief(&self) -> String {
@@ -128,10 +142,17 @@ impl Said {
             Said::Text(Request { ask: Ask::Say { room, content, data_type, .. }, .. }) => {
                 format!("say {room} {data_type} {}B", content.len())
             }
-            Said::Text(Request { ask: Ask::Join { room, member, resume }, .. }) => {
+            Said::Text(Request { ask: Ask::Rule { room, locked, quiet }, .. }) => {
+                format!("rule {room} locked {locked:?} quiet {quiet:?}")
+            }
+            Said::Text(Request { ask: Ask::Remove { room, id, for_s }, .. }) => {
+                format!("remove {id:?} from {room} for {for_s} s")
+            }
+            Said::Text(Request { ask: Ask::Join { room, member, resume, owner_passcode }, .. }) => {
                 let token = resume.token.as_deref().map_or(String::new(), |token| format!(", token {token}"));
                 let last_seq = resume.last_seq.map_or(String::new(), |seq| format!(", last seq {seq}"));
-                format!("join {room} as {:?}{token}{last_seq}", member.id)
+                let passcode = owner_passcode.as_ref().map_or(String::new(), |word| format!(", passcode {word:?}"));
+                format!("join {room} as {:?}{token}{last_seq}{passcode}", member.id)
             }
             Said::Text(Request { ask: Ask::Receipt { room, seqs, .. }, .. }) => {
                 format!("receipt in {room} of {seqs:?}")
@@ -156,11 +177,12 @@ pub struct Unit {
 impl Unit {
     /// The room that it is about.
     pub fn room(&self) -> &str {
-        use Ask::{Join, Leave, Pull, Receipt, Say};
-        match &self.said {
-            Said::Text(Request { ask: Join { room, .. } | Leave { room } | Say { room, .. }, .. })
-            | Said::Text(Request { ask: Receipt { room, .. } | Pull { room }, .. }) => room,
-            _ => "",
+        use Ask::{Bad, Heartbeat, Join, Leave, Pull, Receipt, Remove, Rule, Say};
+        let Said::Text(Request { ask, .. }) = &self.said else { return "" };
+        match ask {
+            Join { room, .. } | Leave { room } | Say { room, .. } | Rule { room, .. } | Remove { room, .. } => room,
+            Receipt { room, .. } | Pull { room } => room,
+            Heartbeat | Bad(_) => "",
         }
     }
 
@@ -277,18 +299,26 @@ pub fn heartbeat(rng: &mut Rng) -> Vec<Unit> {
     message(rng, text, Request { reference: None, ask: Ask::Heartbeat })
 }
 
-pub fn join(rng: &mut Rng, room: &str, member: &Member, resume: Resume, reference: Option<String>) -> Vec<Unit> {
+pub fn join(
+    rng: &mut Rng,
+    room: &str,
+    member: &Member,
+    resume: Resume,
+    owner_passcode: Option<String>,
+    reference: Option<String>,
+) -> Vec<Unit> {
     let mut extend = vec![r#""later":[null]"#.to_owned()];
     extend.extend(reference.as_ref().map(|reference| format!(r#""ref":{}"#, text::string(reference))));
     extend.extend(resume.token.as_ref().map(|token| format!(r#""resumeToken":{}"#, text::string(token))));
     extend.extend(resume.last_seq.map(|last_seq| format!(r#""lastSeq":{last_seq}"#)));
+    extend.extend(owner_passcode.as_ref().map(|word| format!(r#""ownerPasscode":{}"#, text::string(word))));
     let text = format!(
         r#"{{"extendFields":{{{}}},"msgType":2,"textData":{{"data":{{"content":null,"from":{},"roomNumber":{},"unknown":{{"a":[]}}}},"dataType":1}}}}"#,
         extend.join(","),
         member.request(),
         text::string(room)
     );
-    let ask = Ask::Join { room: room.to_owned(), member: member.clone(), resume };
+    let ask = Ask::Join { room: room.to_owned(), member: member.clone(), resume, owner_passcode };
     message(rng, &text, Request { reference, ask })
 }
 
@@ -297,6 +327,33 @@ pub fn leave(rng: &mut Rng, room: &str, reference: Option<String>) -> Vec<Unit> 
     let mut json = json!({"msgType": msg_type, "textData": {"dataType": 2, "data": {"roomNumber": room}}});
     extend(&mut json, reference.as_ref());
     let ask = Ask::Leave { room: room.to_owned() };
+    message(rng, &json.to_string(), Request { reference, ask })
+}
+
+pub fn rule(
+    rng: &mut Rng,
+    room: &str,
+    locked: Option<bool>,
+    quiet: Option<bool>,
+    reference: Option<String>,
+) -> Vec<Unit> {
+    let mut json = json!({"msgType": 3, "textData": {"dataType": 4, "data": {"roomNumber": room, "id": "nobody"}}});
+    for (name, holds) in [("locked", locked), ("quiet", quiet)] {
+        // What is to stay as it is may be left out, or said to be nothing.
+        if holds.is_some() || rng.chance(50) {
+            json["textData"]["data"][name] = json!(holds);
+        }
+    }
+    extend(&mut json, reference.as_ref());
+    let ask = Ask::Rule { room: room.to_owned(), locked, quiet };
+    message(rng, &json.to_string(), Request { reference, ask })
+}
+
+pub fn remove(rng: &mut Rng, room: &str, id: &str, for_s: u32, reference: Option<String>) -> Vec<Unit> {
+    let data = json!({"roomNumber": room, "id": id, "forS": for_s, "quiet": "not asked"});
+    let mut json = json!({"msgType": 3, "textData": {"dataType": 5, "data": data}});
+    extend(&mut json, reference.as_ref());
+    let ask = Ask::Remove { room: room.to_owned(), id: id.to_owned(), for_s };
     message(rng, &json.to_string(), Request { reference, ask })
 }
 
@@ -375,7 +432,13 @@ pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
         let extend = json!({"ref": reference, field: value});
         json!({"msgType": 2, "textData": {"dataType": 1, "data": data}, "extendFields": extend}).to_string()
     };
-    let (text, code, is_read) = match rng.below(15) {
+    let moderation = |data_type: i64, field: &str, value: Value| {
+        let mut data = json!({"roomNumber": "A", "id": "a", "forS": 1});
+        data[field] = value;
+        let text_data = json!({"dataType": data_type, "data": data});
+        json!({"msgType": 3, "textData": text_data, "extendFields": {"ref": reference}}).to_string()
+    };
+    let (text, code, is_read) = match rng.below(22) {
         0 => ("no JSON at all".to_owned(), "bad_json", false),
         1 => ("[1]".to_owned(), "bad_json", false),
         2 => (r#"{"msgType":"2"}"#.to_owned(), "bad_json", false),
@@ -390,6 +453,13 @@ pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
         11 => (resume("resumeToken", json!(7)), "bad_json", true),
         12 => (resume("resumeToken", json!("t".repeat(65))), "too_long", true),
         13 => (resume("lastSeq", json!("7")), "bad_json", true),
+        14 => (resume("ownerPasscode", json!({})), "bad_json", true),
+        15 => (resume("ownerPasscode", json!("p".repeat(65))), "too_long", true),
+        16 => (moderation(4, "locked", json!("true")), "bad_json", true),
+        17 => (moderation(4, "quiet", json!(1)), "bad_json", true),
+        18 => (moderation(5, "forS", rng.pick(&[json!(null), json!(-1), json!(86_401), json!(1.0)])), "bad_json", true),
+        19 => (moderation(5, "id", rng.pick(&[json!(null), json!("")])), "bad_json", true),
+        20 => (moderation(5, "id", json!("i".repeat(65))), "too_long", true),
         _ => {
             let room = "r".repeat(65);
             let data = json!({"roomNumber": room, "from": {"id": "a"}});

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use classhub::base::{Key, Now};
@@ -47,6 +48,7 @@ pub struct Client {
     pub habit: Habit,
     pub path: Path,
     pub person: usize,
+    pub address: IpAddr,
     /// Accepted to be told that there is no place.
     pub spare: bool,
     pub since: Now,
@@ -169,6 +171,11 @@ impl World {
             _ => (rng.range(256, 128 * 1024), rng.pick(&[usize::MAX, 700, 5_000])),
         };
         let wakes_at = rng.pick(&[1, capacity / 3]);
+        // Mostly from home; else from where others are too.
+        let address = match rng.chance(85) {
+            true => self.people[person].address,
+            false => person::address(rng.below(person::SHARED)),
+        };
         let wire = Wire { capacity, wakes_at, write_max, ..Default::default() };
         let mut client = Client {
             wire: Rc::new(RefCell::new(wire)),
@@ -176,6 +183,7 @@ impl World {
             habit,
             path: Path::Fine,
             person,
+            address,
             spare: false,
             since: self.now,
             silent: rng.chance(10),
@@ -332,8 +340,9 @@ impl World {
                     self.clients[who].will_say(units);
                 }
             }
+            38..41 => self.guess(who),
             // Everybody asks for everything at once.
-            38..46 => {
+            41..49 => {
                 for n in 0..self.numbers.len() {
                     self.join(who, self.numbers[n]);
                 }
@@ -345,7 +354,10 @@ impl World {
     pub fn speak_once(&mut self, who: usize, seated: bool) {
         self.serial += 1;
         let serial = self.serial;
+        // Who has no room of its own tries now and then.
+        let moderates = if self.is_owner(who) { 35 } else { 2 };
         let units = match self.rng.below(1000) {
+            _ if seated && self.rng.chance(moderates) => self.moderate(who),
             _ if !seated && self.rng.chance(70) => {
                 let number = self.number();
                 return self.join(who, number);
@@ -438,8 +450,9 @@ impl World {
             member.id.clone_from(&self.people[other].member.id);
         }
         let resume = self.people[person].shows(&mut self.rng, number, &self.tokens);
+        let owner_passcode = self.passcode(number, &member.id);
         let reference = client::reference(&mut self.rng, self.serial);
-        client::join(&mut self.rng, number, &member, resume, reference)
+        client::join(&mut self.rng, number, &member, resume, owner_passcode, reference)
     }
 
     pub fn say(&mut self, who: usize, room: String, bytes: usize) {

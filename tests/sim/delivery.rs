@@ -149,7 +149,7 @@ impl World {
         let Said::Text(Request { ask, .. }) = &unit.said else { return false };
         match ask {
             Ask::Receipt { .. } => true,
-            Ask::Join { room, member, resume } => {
+            Ask::Join { room, member, resume, .. } => {
                 let token = resume.token.as_ref();
                 resume.last_seq.is_some() && token.is_some_and(|token| self.model.is_good(token, room, &member.id))
             }
@@ -218,6 +218,10 @@ impl World {
         let Some(Some(number)) = rooms.next() else { return false };
         let Some(room) = self.model.room(number) else { return false };
         let rated = self.model.settings.messages_per_second > 0;
+        // Of what a quiet room refuses nobody else hears.
+        if self.model.rooms[room].rule.quiet && !self.model.owns(who, room) {
+            return false;
+        }
         !rated && rooms.all(|room| room == Some(number)) && self.witness(who, room).is_some()
     }
 
@@ -266,8 +270,9 @@ impl World {
             if let Said::Text(Request { ask, .. }) = said {
                 match ask {
                     Ask::Say { content, .. } => heard += notice / 2 + content.len(),
-                    Ask::Join { room, resume, member } => {
-                        // Somebody else's linger may end for it, and whoever it takes a seat from leaves the others.
+                    Ask::Join { room, resume, member, .. } => {
+                        // The room may have another owner with it. Somebody else's linger may end for it, and whoever it takes a seat from leaves the
+                        // others.
                         heard += notice + notice * usize::from(is_crowded);
                         if resume.token.is_some() && leaves_at_once {
                             heard += 3 * notice;
@@ -291,7 +296,9 @@ impl World {
                                 self.model.rooms[room].seats.iter().map(|seat| seat.member.len() + 1).sum::<usize>();
                         }
                     }
-                    Ask::Leave { .. } => heard += notice,
+                    Ask::Leave { .. } | Ask::Remove { .. } => heard += notice,
+                    // It holds, and ends.
+                    Ask::Rule { .. } => heard += 2 * notice,
                     Ask::Receipt { .. } => heard += notice + 64 * 21,
                     Ask::Bad(_) => leaves = true,
                     Ask::Heartbeat => {}
@@ -305,6 +312,8 @@ impl World {
             self.clients[who].may_leave |= leaves;
         }
         for room in self.model.rooms_now() {
+            // What holds may end.
+            heard += notice * usize::from(room.rule.locked || room.rule.quiet);
             let lingers_out = |until_ms: u64| until_ms <= self.now.monotonic_ms;
             let over =
                 room.seats.iter().filter_map(|seat| seat.linger.as_ref()).filter(|linger| lingers_out(linger.until_ms));

@@ -1,7 +1,7 @@
 //! Who gets a seat.
 //!
 //! Owns: how a join is judged, in the order of PROTOCOL.md, Failures, and the ways to a seat: a new one, one's own from before, and one whose
-//! holder may be dead. Refuses to know: what is said from a seat, and when it ends.
+//! holder may be dead. Refuses to know: what an owner has to say about it (`moderation`), and what is said from a seat.
 
 use std::rc::Rc;
 
@@ -10,8 +10,9 @@ use classhub::limits;
 
 use crate::client::{Member, Resume};
 use crate::expected::{Item, Joined, Reply, SLACK_BYTES};
-use crate::frame::News;
+use crate::frame::Who;
 use crate::model::{Look, Model};
+use crate::moderation::Claim;
 use crate::peer::Stage;
 use crate::person::Welcome;
 use crate::room::{Room, Seat};
@@ -24,6 +25,7 @@ pub struct Asked<'a> {
     pub number: &'a str,
     pub member: &'a Member,
     pub resume: &'a Resume,
+    pub owner_passcode: Option<&'a str>,
     pub reference: Option<&'a str>,
 }
 
@@ -45,7 +47,10 @@ impl Model {
         let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
         let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
         let opens = given.map(|given| given.joined_seq);
+        let mut claim = None;
         if let Some(room) = found {
+            self.check_kept_out(room, asked)?;
+            claim = self.claim(room, asked, opens)?;
             // The rest of what was shown to be seen, where all of it can be had.
             let rest = resume.last_seq.and_then(|last_seq| u64::try_from(last_seq).ok()).filter(|last_seq| {
                 let room = &self.rooms[room];
@@ -66,22 +71,36 @@ impl Model {
                             old.ends("lost", 4001);
                         }
                         old.seats.retain(|seat| *seat != room);
-                        self.take_over(asked, room, place, rest);
+                        self.take_over(asked, room, place, claim, rest);
                         return Ok(());
                     }
                     Some(holder) => self.knock(now, holder),
-                    None if seats[place].guarded && own.is_none() => {}
+                    // The owner's is for its token, and for whom the operator means.
+                    None if self.rooms[room].rule.is_owner(seats[place].joined_seq)
+                        && own.is_none()
+                        && claim != Some(Claim::Operator) =>
+                    {
+                        self.counts.guarded += 1;
+                    }
                     None if is_full => return Err("too_many_rooms"),
                     None => {
-                        self.take_over(asked, room, place, rest);
+                        self.take_over(asked, room, place, claim, rest);
                         return Ok(());
                     }
                 }
                 self.own_exactly(who, text::DUPLICATE.to_owned());
                 return Ok(());
             }
+            // Who was in before is not new, nor is whom the operator means.
+            if self.rooms[room].rule.locked {
+                if opens.is_none() && claim.is_none() {
+                    self.counts.locked_out += 1;
+                    return Err("locked");
+                }
+                self.counts.let_through += 1;
+            }
             if !is_full && self.rooms[room].seats.len() < self.settings.members_per_room as usize {
-                self.sit(asked, room, rest, look);
+                self.sit(asked, room, claim, rest, look);
                 return Ok(());
             }
         }
@@ -92,42 +111,54 @@ impl Model {
             return Err("room_full");
         }
         let room = self.make_room(now, number, look).ok_or("hub_full")?;
-        self.sit(asked, room, None, look);
+        self.sit(asked, room, claim, None, look);
         Ok(())
     }
 
     /// A new seat.
-    fn sit(&mut self, asked: &Asked, room: usize, rest: Option<u64>, look: &dyn Look) {
+    fn sit(&mut self, asked: &Asked, room: usize, claim: Option<Claim>, rest: Option<u64>, look: &dyn Look) {
         let Asked { now, member, .. } = *asked;
         if self.seats() == self.seats_max {
             self.end_longest_linger(now, look);
         }
         let text: Rc<str> = text::member(member).into();
-        let made = &mut self.rooms[room];
-        let guarded = made.seats.is_empty() && !made.owner_configured;
-        if guarded {
-            made.set_owner(text.to_string());
+        let here = &self.rooms[room];
+        let joined_seq = here.seq + 1;
+        let claim = claim.or(here.rule.first_claim().filter(|_| here.seats.is_empty()));
+        if let Some(claim) = claim {
+            self.own_room(room, joined_seq, claim);
+            self.rooms[room].set_owner(&text);
         }
-        let data = format!(r#"{},"newJoinMember":{text}"#, made.fields);
-        self.broadcast(now, room, "Join", 1, &data, None, News::Joined(text.clone()), None);
+        let data = format!(r#"{},"newJoinMember":{text}"#, self.rooms[room].fields);
+        self.broadcast(now, room, "Join", 1, &data, None, Who::Joined(text.clone()), None);
         let made = &mut self.rooms[room];
         made.seats.push(Seat {
-            joined_seq: made.seq,
+            joined_seq,
             id: member.id.as_str().into(),
             member: text,
             holder: None,
             linger: None,
             token: Rc::default(),
-            guarded,
+            address: self.peers[asked.who].address,
         });
         let place = made.seats.len() - 1;
         self.welcome(asked, room, place, rest);
     }
 
     /// A seat that there is already.
-    fn take_over(&mut self, asked: &Asked, room: usize, place: usize, rest: Option<u64>) {
+    fn take_over(&mut self, asked: &Asked, room: usize, place: usize, claim: Option<Claim>, rest: Option<u64>) {
         self.counts.takeovers += 1;
-        self.rooms[room].seats[place].linger = None;
+        let seat = &mut self.rooms[room].seats[place];
+        (seat.holder, seat.linger) = (None, None);
+        let (joined_seq, member) = (seat.joined_seq, seat.member.clone());
+        if let Some(claim) = claim
+            && self.own_room(room, joined_seq, claim)
+        {
+            // Of a seat that is taken over nobody sees anything, but whose word counts they are told.
+            self.counts.by_takeover += 1;
+            self.rooms[room].set_owner(&member);
+            self.publish_rule(asked.now, room, None);
+        }
         self.welcome(asked, room, place, rest);
     }
 
@@ -136,6 +167,7 @@ impl Model {
         let Asked { now, who, resume, reference, .. } = *asked;
         let here = &mut self.rooms[room];
         here.seats[place].holder = Some(who);
+        here.seats[place].address = self.peers[who].address;
         let seat = &here.seats[place];
         let seq = rest.unwrap_or(here.seq);
         let is_gap = resume.last_seq.is_some() && rest.is_none();
@@ -149,6 +181,7 @@ impl Model {
             id: seat.id.clone(),
             welcome: Welcome {
                 number: here.number.clone(),
+                room: here.fields.clone(),
                 seq,
                 members: rest.is_none().then(|| here.members()),
                 knew: resume.view.clone(),

@@ -465,6 +465,12 @@ impl World {
                 let (seen, seq) = (view.last_seq, room.seq);
                 return Err(format!("connection {who} has seen room {number} up to {seen}, and it is at {seq}"));
             }
+            if view.room != room.fields {
+                let (known, fields) = (&view.room, &room.fields);
+                return Err(format!(
+                    "connection {who} knows of room {number}\n  {known}, where this holds\n  {fields}"
+                ));
+            }
             let roster = self.exchange.hub().roster(number).unwrap_or_default();
             if let Some(known) = &view.roster
                 && !known.iter().map(|member| &**member).eq(roster.iter().copied())

@@ -1,13 +1,14 @@
 //! A school in virtual time: thousands of random steps against the real hub, over sockets of memory, and a plain model beside it.
 //!
 //! Owns: which seeds run, on how many threads, and how a failure is told. Refuses to know: what is checked; that is `judge`'s, beside what
-//! happens (`world`), who takes part (`crowd`), what they say (`client`) and remember (`person`), when it arrives (`delivery`), what should come of
-//! it (`model`, with its `peer`s, their `joining`, its `room`s and their `frame`s, and `expected`, in the words of `text`), and the wires between
-//! (`network`).
+//! happens (`world`), who takes part (`crowd`), what they say (`client`), do with rooms of their own (`teaching`) and remember (`person`), when it
+//! arrives (`delivery`), what should come of it (`model`, with its `peer`s, their `joining`, its `room`s, their `frame`s and `moderation`, and
+//! `expected`, in the words of `text`), what did (`counts`), and the wires between (`network`).
 //!
 //! `CLASSHUB_SIM_SEEDS=200` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again, and tells every seed: a seed is the same run for ever.
 
 mod client;
+mod counts;
 mod crowd;
 mod delivery;
 mod expected;
@@ -15,11 +16,13 @@ mod frame;
 mod joining;
 mod judge;
 mod model;
+mod moderation;
 mod network;
 mod peer;
 mod person;
 mod rng;
 mod room;
+mod teaching;
 mod text;
 mod world;
 

@@ -6,15 +6,17 @@
 //! A connection is known by a number that is never used again, a room by its place in a list from which none is ever taken.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use classhub::base::Now;
 use classhub::hub::Settings;
 use classhub::limits;
 
-use crate::client::{Ask, Member, Request, Said};
+use crate::client::{Ask, Request, Said};
+use crate::counts::Counts;
 use crate::expected::{Item, Joined, Reply, SLACK_BYTES, Told};
-use crate::frame::{Frame, Leave, News};
+use crate::frame::{Frame, Leave, News, Who};
 use crate::joining::Asked;
 use crate::peer::{End, Peer, Stage};
 use crate::room::{Linger, Room, Seat};
@@ -35,19 +37,6 @@ pub struct Given {
     pub id: Rc<str>,
 }
 
-/// What came of things, for whoever wonders whether anything happened.
-#[derive(Default)]
-pub struct Counts {
-    pub takeovers: usize,
-    pub replays: usize,
-    pub gaps: usize,
-    pub lingered: usize,
-    pub evicted: usize,
-    pub probes: usize,
-    pub lost: usize,
-    pub receipts: usize,
-}
-
 pub struct Model {
     pub settings: Settings,
     pub rooms: Vec<Room>,
@@ -62,19 +51,7 @@ pub struct Model {
 
 impl Model {
     pub fn new(settings: Settings, connections: u32, now: Now) -> Self {
-        let configured = settings.configured.iter().map(|room| {
-            let owner = room.owner.as_ref().map(|owner| {
-                text::member(&Member {
-                    id: owner.id.to_string(),
-                    fields: vec![
-                        ("personName", owner.person_name.to_string()),
-                        ("nickName", owner.nick_name.to_string()),
-                    ],
-                })
-            });
-            Room::configured(&room.number, &room.name, &room.desc, owner, now)
-        });
-        let rooms: Vec<Room> = configured.collect();
+        let rooms: Vec<Room> = settings.configured.iter().map(|room| Room::configured(room, now)).collect();
         Model {
             standing: (0..rooms.len()).collect(),
             rooms,
@@ -87,15 +64,15 @@ impl Model {
         }
     }
 
-    pub fn add_peer(&mut self) {
+    pub fn add_peer(&mut self, address: IpAddr) {
         self.here.push(self.peers.len());
-        self.peers.push(Peer::new());
+        self.peers.push(Peer::new(address));
     }
 
     /// Nobody wants to know of this connection any more.
     pub fn forget_peer(&mut self, who: usize) {
         self.here.retain(|here| *here != who);
-        self.peers[who] = Peer { stage: Stage::Over, ..Peer::new() };
+        self.peers[who] = Peer { stage: Stage::Over, ..Peer::new(self.peers[who].address) };
     }
 
     // ---- What is there --------------------------------------------------------------------------
@@ -267,8 +244,9 @@ impl Model {
                 }
                 Err("rate_limited")
             }
-            Ask::Join { room: number, member, resume } => {
-                self.join(&Asked { now, who, number, member, resume, reference }, look)
+            Ask::Join { room: number, member, resume, owner_passcode } => {
+                let owner_passcode = owner_passcode.as_deref();
+                self.join(&Asked { now, who, number, member, resume, owner_passcode, reference }, look)
             }
             Ask::Leave { room } => self.leave(now, who, room, reference),
             Ask::Say { room, data_type, from, content } => {
@@ -278,10 +256,15 @@ impl Model {
                     self.say(now, who, room, *data_type, content, reference)
                 }
             }
+            Ask::Rule { room, locked, quiet } => self.change_rule(now, who, room, *locked, *quiet, reference),
+            Ask::Remove { room, id, for_s } => self.remove(now, who, room, id, *for_s, reference),
             Ask::Receipt { room, seqs, in_array } => self.receipt(who, room, seqs, *in_array),
             Ask::Pull { room } => self.pull(who, room, reference),
         };
         if let Err(code) = refused {
+            if code == "passcode" {
+                self.guessed(who);
+            }
             self.own(who, Reply::Failure(text::failure(code, reference)), 512);
         }
     }
@@ -294,13 +277,11 @@ impl Model {
     }
 
     pub fn end_linger(&mut self, now: Now, room: usize, place: usize) -> Leave {
-        let room = &mut self.rooms[room];
-        let reasons = room.seats[place].linger.take().map_or(Vec::new(), |linger| linger.reasons);
-        let leave = room.leave(place, now, reasons);
-        room.seats.remove(place);
-        if room.seats.is_empty() {
-            room.empty_since_ms = now.monotonic_ms;
-        }
+        let here = &mut self.rooms[room];
+        let reasons = here.seats[place].linger.take().map_or(Vec::new(), |linger| linger.reasons);
+        let leave = here.leave(place, now, reasons);
+        here.seats.remove(place);
+        self.is_perhaps_empty(now, room);
         leave
     }
 
@@ -311,19 +292,35 @@ impl Model {
 
     fn leave(&mut self, now: Now, who: usize, number: &str, reference: Option<&str>) -> Result<(), &'static str> {
         let (room, place) = self.seat(who, number)?;
-        let here = &self.rooms[room];
-        let member = here.seats[place].member.clone();
-        let data = format!(r#"{},"newLeaveMember":{member}"#, here.fields);
-        let extend = format!(r#"{},"reason":"left""#, text::stamp(here.seq + 1, now.wall_ms, reference));
-        let text = text::extended("Leave", 3, 2, &data, &extend);
-        self.publish(room, text, News::Left(member), None);
-        self.peers[who].seats.retain(|seat| *seat != room);
-        let here = &mut self.rooms[room];
-        here.seats.remove(place);
-        if here.seats.is_empty() {
-            here.empty_since_ms = now.monotonic_ms;
-        }
+        self.end_seat(now, room, place, "left", reference);
         Ok(())
+    }
+
+    /// Ends a seat at once, since somebody asked for it. Who sat there is told of that, and of nothing that comes of it.
+    pub fn end_seat(&mut self, now: Now, room: usize, place: usize, reason: &str, reference: Option<&str>) {
+        let here = &self.rooms[room];
+        let Seat { member, holder, joined_seq, .. } = &here.seats[place];
+        let (member, holder, joined_seq) = (member.clone(), *holder, *joined_seq);
+        let data = format!(r#"{},"newLeaveMember":{member}"#, here.fields);
+        let extend = format!(r#"{},"reason":"{reason}""#, text::stamp(here.seq + 1, now.wall_ms, reference));
+        self.publish(room, text::extended("Leave", 3, 2, &data, &extend), Who::Left(member), None);
+        if let Some(holder) = holder {
+            self.peers[holder].seats.retain(|seat| *seat != room);
+        }
+        self.rooms[room].seats.remove(place);
+        self.is_perhaps_empty(now, room);
+        if self.rooms[room].rule.is_owner(joined_seq) && self.rooms[room].rule.end() {
+            self.counts.rules_ended += 1;
+            self.publish_rule(now, room, None);
+        }
+    }
+
+    /// A seat has gone.
+    fn is_perhaps_empty(&mut self, now: Now, room: usize) {
+        let room = &mut self.rooms[room];
+        if room.seats.is_empty() {
+            room.empty_since_ms = now.monotonic_ms;
+        }
     }
 
     fn say(
@@ -337,9 +334,13 @@ impl Model {
     ) -> Result<(), &'static str> {
         let (room, place) = self.seat(who, number)?;
         let seat = &self.rooms[room].seats[place];
+        if data_type == 3 && self.rooms[room].rule.silences(seat.joined_seq) {
+            self.counts.silenced += 1;
+            return Err("quiet");
+        }
         let data = format!(r#""from":{},"roomNumber":{},"content":{content}"#, seat.member, text::string(number));
         let author = Some(seat.id.clone());
-        self.broadcast(now, room, "Chat", data_type, &data, reference, News::Said, author);
+        self.broadcast(now, room, "Chat", data_type, &data, reference, Who::Same, author);
         Ok(())
     }
 
@@ -405,33 +406,36 @@ impl Model {
         data_type: u16,
         data: &str,
         reference: Option<&str>,
-        news: News,
+        who: Who,
         author: Option<Rc<str>>,
     ) {
         let stamp = text::stamp(self.rooms[room].seq + 1, now.wall_ms, reference);
-        self.publish(room, text::extended(what, 3, data_type, data, &stamp), news, author);
+        self.publish(room, text::extended(what, 3, data_type, data, &stamp), who, author);
     }
 
-    pub fn publish(&mut self, room: usize, text: String, news: News, author: Option<Rc<str>>) {
+    pub fn publish(&mut self, room: usize, text: String, who: Who, author: Option<Rc<str>>) {
         let here = &mut self.rooms[room];
-        let frame = Rc::new(Frame::new(room, here.seq + 1, text, news, author));
+        // What is said in a room says nothing of it.
+        let fields = author.is_none().then(|| here.fields.clone());
+        let frame = Rc::new(Frame::new(room, here.seq + 1, text, News { who, room: fields }, author));
         for holder in here.seats.iter().filter_map(|seat| seat.holder) {
             self.peers[holder].owe(Item::Room(frame.clone()));
         }
         here.append(frame, self.settings.room_log_bytes as usize);
     }
 
-    /// Leaves of one moment. Those who are `going` with it may hear of them, or not any more.
+    /// Leaves of one moment, and what ends with them. Those who are `going` with it may hear of them, or not any more.
     pub fn publish_leaves(&mut self, room: usize, leaves: Vec<Leave>, going: &[usize]) {
         let here = &mut self.rooms[room];
+        let count = leaves.len();
+        let frames = here.append_leaves(room, leaves, self.settings.room_log_bytes as usize);
+        self.counts.rules_ended += frames.len() - count;
         let holders = here.seats.iter().filter_map(|seat| seat.holder);
-        let holders: Vec<usize> = holders.chain(going.iter().copied()).collect();
-        let peers = &mut self.peers;
-        here.append_leaves(room, leaves, self.settings.room_log_bytes as usize, &mut |frame| {
-            for holder in &holders {
-                peers[*holder].owe(Item::Room(frame.clone()));
+        for holder in holders.chain(going.iter().copied()) {
+            for frame in &frames {
+                self.peers[holder].owe(Item::Room(frame.clone()));
             }
-        });
+        }
     }
 
     // ---- What the time brings -------------------------------------------------------------------
@@ -505,9 +509,7 @@ impl Model {
                 }
                 let leave = here.leave(place, now, reasons);
                 here.seats.remove(place);
-                if here.seats.is_empty() {
-                    here.empty_since_ms = now.monotonic_ms;
-                }
+                self.is_perhaps_empty(now, room);
                 match leaves.iter_mut().find(|(of, ..)| *of == room) {
                     Some((_, leaves)) => leaves.push(leave),
                     None => leaves.push((room, vec![leave])),
@@ -528,7 +530,9 @@ impl Model {
         let room = &self.rooms[room];
         let leaves = |holder: usize| leavers.contains(&holder);
         let of_these = room.seats.iter().filter(|seat| seat.linger.is_some() || seat.holder.is_some_and(leaves));
-        of_these.map(|seat| seat.member.len() + room.fields.len() + SLACK_BYTES).sum()
+        // One of them may be the owner's.
+        let leaves = of_these.map(|seat| seat.member.len() + room.fields.len() + SLACK_BYTES);
+        leaves.sum::<usize>() + room.fields.len() + SLACK_BYTES
     }
 
     // ---- What it is told ------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 //! know: rooms beyond their places in the model's list.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use classhub::limits;
@@ -34,6 +35,7 @@ pub enum Stage {
 
 pub struct Peer {
     pub stage: Stage,
+    pub address: IpAddr,
     pub id: Rc<str>,
     pub seats: Vec<usize>,
     pub last_seen_ms: u64,
@@ -42,6 +44,8 @@ pub struct Peer {
     pub pinged_ms: Option<u64>,
     pub alive_by_ms: Option<u64>,
     pub bad_in_a_row: u32,
+    /// Joins refused for a passcode.
+    pub guesses: u32,
     /// When something was refused for its rate.
     pub refused_ms: Vec<u64>,
     pub frames: Bucket,
@@ -61,10 +65,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new() -> Self {
+    pub fn new(address: IpAddr) -> Self {
         let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
         Peer {
             stage: Stage::Head,
+            address,
             id: "".into(),
             seats: Vec::new(),
             last_seen_ms: 0,
@@ -72,6 +77,7 @@ impl Peer {
             pinged_ms: None,
             alive_by_ms: None,
             bad_in_a_row: 0,
+            guesses: 0,
             refused_ms: Vec::new(),
             frames: Bucket { ..full },
             bytes: full,

@@ -4,10 +4,11 @@
 //! Refuses to know: what the hub has sent beside that, and what it should have.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::client::{Member, Resume};
-use crate::frame::{Frame, News};
+use crate::frame::{Frame, Who};
 use crate::rng::Rng;
 
 /// What one client knows of one room.
@@ -18,11 +19,14 @@ pub struct View {
     pub last_seq: u64,
     /// Who is there, as Members; not known to one that asked for less than it had seen.
     pub roster: Option<Vec<Rc<str>>>,
+    /// What the room said of itself last: the Room's fields.
+    pub room: Rc<str>,
 }
 
 /// A reply to a join, as the joiner reads it.
 pub struct Welcome {
     pub number: String,
+    pub room: Rc<str>,
     pub seq: u64,
     /// Where they are left out, the rest of the room's frames follows.
     pub members: Option<Vec<Rc<str>>>,
@@ -36,12 +40,13 @@ pub type Views = BTreeMap<String, View>;
 /// A client was welcomed to a room.
 pub fn welcomed(views: &mut Views, welcome: &Welcome, token: &Rc<str>) -> Result<(), String> {
     let number = welcome.number.clone();
+    let (token, room, last_seq) = (token.clone(), welcome.room.clone(), welcome.seq);
     let view = match (&welcome.members, &welcome.knew) {
-        (Some(members), _) => View { token: token.clone(), last_seq: welcome.seq, roster: Some(members.clone()) },
-        (None, Some(knew)) if knew.last_seq == welcome.seq => View { token: token.clone(), ..View::clone(knew) },
+        (Some(members), _) => View { token, last_seq, roster: Some(members.clone()), room },
+        (None, Some(knew)) if knew.last_seq == last_seq => View { token, room, ..View::clone(knew) },
         (None, knew) => {
             let knew = knew.as_ref().map(|view| view.last_seq);
-            return Err(format!("room {number} goes on from {}, where its joiner has seen {knew:?}", welcome.seq));
+            return Err(format!("room {number} goes on from {last_seq}, where its joiner has seen {knew:?}"));
         }
     };
     views.insert(number, view);
@@ -55,11 +60,15 @@ pub fn told(views: &mut Views, number: &str, frame: &Frame) -> Result<(), String
         return Err(format!("frame {} of room {number} reached somebody who has seen {}", frame.seq, view.last_seq));
     }
     view.last_seq = frame.seq;
+    let news = frame.news.borrow();
+    if let Some(room) = &news.room {
+        view.room = room.clone();
+    }
     if let Some(roster) = &mut view.roster {
-        match &*frame.news.borrow() {
-            News::Said => {}
-            News::Joined(member) => roster.push(member.clone()),
-            News::Left(member) => match roster.iter().position(|here| here == member) {
+        match &news.who {
+            Who::Same => {}
+            Who::Joined(member) => roster.push(member.clone()),
+            Who::Left(member) => match roster.iter().position(|here| here == member) {
                 Some(place) => drop(roster.remove(place)),
                 None => return Err(format!("{member} left room {number}, and was not there as far as was told")),
             },
@@ -68,9 +77,22 @@ pub fn told(views: &mut Views, number: &str, frame: &Frame) -> Result<(), String
     Ok(())
 }
 
+/// So many addresses are those of several people each.
+pub const SHARED: usize = 3;
+
+/// One of many addresses, the shared ones first; in either family.
+pub fn address(n: usize) -> IpAddr {
+    match n % 4 {
+        3 => Ipv6Addr::new(0xFD00, 0, 0, 0, 0, 0, 0, n as u16).into(),
+        _ => Ipv4Addr::new(10, 0, 0, n as u8).into(),
+    }
+}
+
 /// Somebody who has clients, one after the other or several at once.
 pub struct Person {
     pub member: Member,
+    /// Where it mostly is.
+    pub address: IpAddr,
     /// What is known of rooms from clients that are no more, or that are thought to be.
     pub known: Views,
     /// Tokens that were replaced by newer ones.
@@ -80,8 +102,8 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn new(member: Member) -> Self {
-        Person { member, known: Views::new(), outdated: Vec::new(), clients: Vec::new() }
+    pub fn new(member: Member, address: IpAddr) -> Self {
+        Person { member, address, known: Views::new(), outdated: Vec::new(), clients: Vec::new() }
     }
 
     /// What a client knows is known to its person.
@@ -137,7 +159,7 @@ impl Person {
 
 /// Goes on from a place without knowing who was there by then.
 fn blind(token: Rc<str>, last_seq: i64) -> Resume {
-    let view = View { last_seq: last_seq.max(0) as u64, roster: None, token: token.clone() };
+    let view = View { last_seq: last_seq.max(0) as u64, roster: None, token: token.clone(), room: "".into() };
     Resume { token: Some(token), last_seq: Some(last_seq), view: Some(Rc::new(view)) }
 }
 

@@ -5,12 +5,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use classhub::base::Now;
-use classhub::hub::Settings;
+use classhub::hub::{RoomSettings, Settings};
 
-use crate::frame::{Frame, Leave};
+use crate::client::Member;
+use crate::frame::{Frame, Leave, Moment, RuleEnd};
+use crate::moderation::Rule;
 use crate::text;
 
 /// A place in a room.
@@ -24,8 +27,8 @@ pub struct Seat {
     pub linger: Option<Linger>,
     /// What opens it, once somebody was told.
     pub token: Rc<RefCell<Option<Rc<str>>>>,
-    /// It is the owner's, which is taken over only with its token.
-    pub guarded: bool,
+    /// Where its holder is, or was last.
+    pub address: IpAddr,
 }
 
 /// A seat without a connection.
@@ -39,13 +42,14 @@ pub struct Linger {
 pub struct Room {
     pub number: String,
     pub configured: bool,
-    pub owner_configured: bool,
+    pub rule: Rule,
     name: String,
     desc: String,
-    pub owner: String,
+    /// As JSON: whose word counts here, or did last, or should.
+    owner: Rc<str>,
     created_ms: u64,
-    /// `"number":…` to `"createTime":…`.
-    pub fields: String,
+    /// `"number":…` to `"createTime":…`, and what holds.
+    pub fields: Rc<str>,
     pub seats: Vec<Seat>,
     pub seq: u64,
     /// The newest frames, at least as many as a hub may hold.
@@ -67,12 +71,12 @@ impl Room {
         let mut room = Room {
             number: number.to_owned(),
             configured: false,
-            owner_configured: false,
+            rule: Rule::default(),
             name: number.to_owned(),
             desc: String::new(),
-            owner: "null".to_owned(),
+            owner: "null".into(),
             created_ms: now.wall_ms,
-            fields: String::new(),
+            fields: "".into(),
             seats: Vec::new(),
             seq: 0,
             frames: VecDeque::new(),
@@ -88,32 +92,52 @@ impl Room {
         room
     }
 
-    pub fn configured(number: &str, name: &str, desc: &str, owner: Option<String>, now: Now) -> Self {
+    pub fn configured(settings: &RoomSettings, now: Now) -> Self {
         let mut room = Room {
             configured: true,
-            owner_configured: owner.is_some(),
-            name: name.to_owned(),
-            desc: desc.to_owned(),
-            ..Room::made(number, now)
+            rule: Rule::of(settings),
+            name: settings.name.clone(),
+            desc: settings.desc.clone(),
+            ..Room::made(&settings.number, now)
         };
-        room.set_owner(owner.unwrap_or("null".to_owned()));
+        if let Some(owner) = &settings.owner {
+            let fields = vec![("personName", owner.person_name.to_string()), ("nickName", owner.nick_name.to_string())];
+            room.owner = text::member(&Member { id: owner.id.to_string(), fields }).into();
+        }
+        room.write_fields();
         room
     }
 
-    pub fn set_owner(&mut self, owner: String) {
-        self.owner = owner;
+    /// From now on it shows this Member as its owner.
+    pub fn set_owner(&mut self, owner: &Rc<str>) {
+        self.owner = owner.clone();
         self.write_fields();
     }
 
-    fn write_fields(&mut self) {
-        self.fields = format!(
+    /// The room's fields, but for what holds.
+    fn bare_fields(&self) -> String {
+        format!(
             r#""number":{},"name":{},"desc":{},"owner":{},"createTime":{}"#,
             text::string(&self.number),
             text::string(&self.name),
             text::string(&self.desc),
             self.owner,
             self.created_ms
-        );
+        )
+    }
+
+    /// What holds has changed.
+    pub fn write_fields(&mut self) {
+        let mut fields = self.bare_fields();
+        fields.push_str(if self.rule.locked { r#","locked":true"# } else { "" });
+        fields.push_str(if self.rule.quiet { r#","quiet":true"# } else { "" });
+        self.fields = fields.into();
+    }
+
+    /// A Rule frame, up to its `extendFields`: it says both, whatever they are.
+    pub fn ruled(&self) -> String {
+        let Rule { locked, quiet, .. } = self.rule;
+        text::success("Rule", 3, 4, &format!(r#"{},"locked":{locked},"quiet":{quiet}"#, self.bare_fields()))
     }
 
     pub fn place_of(&self, who: usize) -> usize {
@@ -135,9 +159,9 @@ impl Room {
     }
 
     pub fn leave(&self, place: usize, now: Now, reasons: Vec<&'static str>) -> Leave {
-        let member = self.seats[place].member.clone();
-        let before = text::success("Leave", 3, 2, &format!(r#"{},"newLeaveMember":{member}"#, self.fields));
-        Leave { member, before, time_ms: now.wall_ms, reasons }
+        let Seat { member, joined_seq, .. } = &self.seats[place];
+        let is_owners = self.rule.is_owner(*joined_seq);
+        Leave { member: member.clone(), time_ms: now.wall_ms, reasons, is_owners }
     }
 
     /// The next frame. `log_bytes` is what a log may hold.
@@ -155,25 +179,23 @@ impl Room {
         }
     }
 
-    /// The next frames, which are these leaves in any order.
-    pub fn append_leaves(
-        &mut self,
-        room: usize,
-        leaves: Vec<Leave>,
-        log_bytes: usize,
-        tell: &mut dyn FnMut(&Rc<Frame>),
-    ) {
-        let count = leaves.len();
-        let leaves = Rc::new(RefCell::new(leaves));
-        for _ in 0..count {
-            let frame = Rc::new(Frame::one_of(room, self.seq + 1, &leaves));
-            if count == 1 && leaves.borrow()[0].reasons.len() == 1 {
-                let text = leaves.borrow()[0].texts(frame.seq).next().unwrap_or_default();
-                frame.is(text.as_bytes());
-            }
-            tell(&frame);
-            self.append(frame, log_bytes);
-        }
+    /// The next frames, which are these leaves, and the end of what held where it ends with one of them.
+    pub fn append_leaves(&mut self, room: usize, leaves: Vec<Leave>, log_bytes: usize) -> Vec<Rc<Frame>> {
+        let held = self.fields.clone();
+        let owners = leaves.iter().find(|leave| leave.is_owners).map(|leave| leave.time_ms);
+        let rule = owners.filter(|_| self.rule.end()).map(|time_ms| {
+            self.write_fields();
+            RuleEnd::new(self.ruled(), time_ms, self.fields.clone())
+        });
+        let moment = Moment::new(leaves, held, rule, self.seq + 1);
+        let frames = moment.frames();
+        let moment = Rc::new(RefCell::new(moment));
+        let next = |_| {
+            let frame = Rc::new(Frame::one_of(room, self.seq + 1, &moment));
+            self.append(frame.clone(), log_bytes);
+            frame
+        };
+        (0..frames).map(next).collect()
     }
 
     /// A frame was seen, which may have been one whose size was not certain before.

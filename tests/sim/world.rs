@@ -4,11 +4,10 @@
 //! right; that is judged in `judge`.
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use classhub::base::Now;
-use classhub::hub::{Hub, RoomSettings, Settings};
+use classhub::hub::{Hub, Passcode, RoomSettings, Settings};
 use classhub::limits;
 use classhub::net::exchange::{Exchange, Options};
 
@@ -18,8 +17,9 @@ use crate::delivery::Delivery;
 use crate::model::{Look, Model};
 use crate::network::{Frames, Journal, Socket};
 use crate::peer::Stage;
-use crate::person::{Person, Views};
+use crate::person::{self, Person, Views};
 use crate::rng::Rng;
+use crate::teaching;
 use crate::text;
 
 const STEPS: usize = 10_000;
@@ -82,17 +82,20 @@ impl World {
         let mut rng = Rng::new(seed);
         let log_bytes = rng.pick(&[8 * 1024, 16 * 1024, 64 * 1024, 64 * 1024, 256 * 1024]);
         let member = |id: &'static str| classhub::wire::Member { id: id.into(), ..Default::default() };
+        let passcode = |rng: &mut Rng| rng.chance(50).then(|| Passcode(teaching::PASSCODE.to_owned()));
         let configured = vec![
             RoomSettings {
                 number: "E00001".into(),
                 name: "一年级".into(),
                 desc: "a \"desc\"".into(),
+                owner_passcode: passcode(&mut rng),
                 ..RoomSettings::default()
             },
             RoomSettings {
                 number: "E00002".into(),
                 name: "Two".into(),
                 owner: Some(member("teacher")),
+                owner_passcode: passcode(&mut rng),
                 ..Default::default()
             },
         ];
@@ -126,7 +129,10 @@ impl World {
         let ids = ids.map(str::to_owned).into_iter().chain([String::from("s12"), "i".repeat(64)]);
         // Some ids are two people's.
         let people: Vec<String> = ids.clone().chain(ids.step_by(3)).collect();
-        let people: Vec<Person> = people.iter().map(|id| Person::new(Member::random(&mut rng, id))).collect();
+        let address = |n: usize| person::address(if n % 5 < 2 { n % person::SHARED } else { person::SHARED + n });
+        let people = people.iter().enumerate();
+        let people = people.map(|(n, id)| Person::new(Member::random(&mut rng, id), address(n)));
+        let people: Vec<Person> = people.collect();
         let longest = people.iter().map(|person| text::member(&person.member).len()).max();
         World {
             notice_max: 2 * longest.unwrap_or(0) + 500,
@@ -169,22 +175,9 @@ impl World {
             true => self.stop()?,
             false => self.wind_up()?,
         }
-        let counts = &self.model.counts;
         Ok(format!(
-            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow; {} takeovers, {} replays, {} gaps, \
-             {} lingered out, {} made way, {} probes, {} lost, {} receipts",
-            self.step,
-            self.told,
-            self.slow,
-            self.bursts,
-            counts.takeovers,
-            counts.replays,
-            counts.gaps,
-            counts.lingered,
-            counts.evicted,
-            counts.probes,
-            counts.lost,
-            counts.receipts
+            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow; {}",
+            self.step, self.told, self.slow, self.bursts, self.model.counts
         ))
     }
 
@@ -368,11 +361,11 @@ impl World {
         let taken = taken.count();
         let who = self.clients.len();
         let socket = Socket { client: who, wire: client.wire.clone(), journal: self.journal.clone() };
-        let (key, fits) = self.exchange.accept(self.now, socket, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (key, fits) = self.exchange.accept(self.now, socket, client.address);
         client.key = key;
         assert_eq!(fits.is_ok(), taken < self.options.connections as usize, "{taken} places are taken");
         client.spare = fits.is_err();
-        self.model.add_peer();
+        self.model.add_peer(client.address);
         if client.spare {
             self.model.peers[who].stage = Stage::Over;
             client.ended_at = Some(self.now);
