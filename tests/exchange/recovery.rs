@@ -356,6 +356,23 @@ fn of_more_seats_than_there_are_places_the_one_that_lingered_longest_ends() {
     }
 }
 
+#[test]
+fn the_owners_lingering_seat_is_not_had_by_the_token_of_an_earlier_seat() {
+    let mut class = Class::new(Options::default(), lingering());
+    let (first, reply) = class.come_anew("a", json!({}));
+    let earlier = token(&reply);
+    class.leave(first, "R");
+    class.turn();
+    // First into the empty room, and its owner for as long as nobody comes who has more of a claim.
+    let (second, reply) = class.come_anew("a", json!({}));
+    let own = token(&reply);
+    class.cut(second);
+    let (_, reply) = class.come_anew("a", json!({"resumeToken": earlier}));
+    assert!(is_duplicate(&reply), "{reply}");
+    let (_, reply) = class.come_anew("a", json!({"resumeToken": own}));
+    assert_eq!(token(&reply), own);
+}
+
 // ---- Probe --------------------------------------------------------------------------------------
 
 #[test]
