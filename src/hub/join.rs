@@ -7,6 +7,7 @@ use super::hub::{Hub, identity, peer_mut};
 use super::outlet::Outlet;
 use super::peer::{Probe, SeatRef};
 use super::room::{IdJson, MemberJson, Room, Welcome};
+use super::rule::Right;
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen};
@@ -62,8 +63,8 @@ impl Hub {
             let shows_its_token = shown.joined_seq == Some(taken.joined_seq);
             let is_free = match taken.holder {
                 Some(holder) => shows_its_token && holder != who,
-                // The owner's own is for its token, and for who is the owner in any case.
-                None => shows_its_token || !taken.is_owners || right.is_some(),
+                // The owner's own is for its token, and for whom the operator means.
+                None => shows_its_token || !taken.is_owners || right == Some(Right::Own),
             };
             if !is_free {
                 self.reply(who, outlet, reply::duplicate);

@@ -107,8 +107,10 @@ impl Hub {
             Some(passcode) => shown.is_some_and(|shown| self.tokens.are_same(shown, &passcode.0)),
         };
         let is_asked = room.owner_passcode.is_some() && (is_named || room.owner_id.is_none() && shown.is_some());
-        if is_right || token_of.is_some_and(|joined_seq| room.rule.is_keeper(joined_seq)) {
+        if is_right {
             Ok(Some(Right::Own))
+        } else if token_of.is_some_and(|joined_seq| room.rule.is_keeper(joined_seq)) {
+            Ok(Some(Right::Earlier))
         } else if is_asked && token_of.is_none() {
             let msg = "extendFields.ownerPasscode: 老师口令缺失或不对 (the owner's passcode is missing or wrong)";
             Err(Failure::new(Code::Passcode, msg))

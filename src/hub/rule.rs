@@ -11,8 +11,10 @@ type Id = heapless::String<{ limits::ID_BYTES }>;
 /// Why a seat is the owner's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
-    /// (a) and (b) of PROTOCOL.md: the operator said so, or it made the room, or it is the seat that was the owner's last by one of these.
+    /// (a) of PROTOCOL.md, and what is as good: the operator said so, or it made the room.
     Own,
+    /// (b): it shows the token of the seat that was the owner's last by one of these, and is as good as that one from now on.
+    Earlier,
     /// (c): it was first into a room that stood empty.
     First,
 }
@@ -59,7 +61,7 @@ impl Rule {
     /// The seat of this join is the owner's from now on.
     pub fn own(&mut self, joined_seq: u64, right: Right) {
         self.owner = Some(joined_seq);
-        if right == Right::Own {
+        if right != Right::First {
             self.keeper = self.owner;
         }
     }
