@@ -28,6 +28,8 @@ pub struct Counts {
     pub locks: usize,
     pub quiets: usize,
     pub rules_ended: usize,
+    /// Those of them that ended in a moment in which others left too.
+    pub ended_among_leaves: usize,
     pub locked_out: usize,
     /// Who was let into a locked room.
     pub let_through: usize,
@@ -79,6 +81,7 @@ impl fmt::Display for Counts {
             (self.locks, "locks"),
             (self.quiets, "quiets"),
             (self.rules_ended, "rules ended"),
+            (self.ended_among_leaves, "of them among leaves"),
             (self.locked_out, "locked out"),
             (self.let_through, "let through"),
             (self.silenced, "silenced"),

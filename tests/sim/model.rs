@@ -430,6 +430,7 @@ impl Model {
         let count = leaves.len();
         let frames = here.append_leaves(room, leaves, self.settings.room_log_bytes as usize);
         self.counts.rules_ended += frames.len() - count;
+        self.counts.ended_among_leaves += if count > 1 { frames.len() - count } else { 0 };
         let holders = here.seats.iter().filter_map(|seat| seat.holder);
         for holder in holders.chain(going.iter().copied()) {
             for frame in &frames {
