@@ -95,8 +95,8 @@ pub struct Person {
     pub address: IpAddr,
     /// What is known of rooms from clients that are no more, or that are thought to be.
     pub known: Views,
-    /// Tokens that were replaced by newer ones.
-    outdated: Vec<Rc<str>>,
+    /// Tokens that were replaced by newer ones, of which rooms; the newest last.
+    outdated: Vec<(String, Rc<str>)>,
     /// Those of its connections that may still be there.
     pub clients: Vec<usize>,
 }
@@ -116,9 +116,10 @@ impl Person {
                     }
                 }
                 Some(known) => {
-                    if self.outdated.len() < 20 {
-                        self.outdated.push(known.token.clone());
+                    if self.outdated.len() == 20 {
+                        self.outdated.remove(0);
                     }
+                    self.outdated.push((number.clone(), known.token.clone()));
                     *known = view.clone();
                 }
                 None => drop(self.known.insert(number.clone(), view.clone())),
@@ -147,7 +148,10 @@ impl Person {
             71..74 => from(last_seq + rng.range(1, 40) as i64),
             74..76 => from(rng.pick(&[-1, 0, 1, i64::MIN, i64::MAX])),
             76..82 if !self.outdated.is_empty() => {
-                let token = Some(rng.pick(&self.outdated));
+                // One of this room's, where there is one: the seat that it was of may have been the owner's.
+                let of_room = self.outdated.iter().filter(|(of, _)| of == number).cloned().collect::<Vec<_>>();
+                let (_, token) = rng.pick(if of_room.is_empty() { &self.outdated } else { &of_room });
+                let token = Some(token);
                 Resume { token, last_seq: Some(last_seq), view: Some(Rc::new(view.clone())) }
             }
             76..86 => blind(any_token(rng, others), last_seq),
