@@ -75,6 +75,12 @@ pub const PASSCODE_BYTES: usize = 64;
 pub const REMOVED_FOR_S: u32 = 86_400;
 /// Members that one room keeps out at once; one more, and whoever may come back soonest may at once.
 pub const REMOVED: usize = 64;
+/// Keys for sealed frames: the old one and the new one of each of a few schools.
+pub const SEAL_KEYS: usize = 16;
+/// What sealing adds to a frame: what names version and key, the nonce and the tag.
+pub const SEAL_OVERHEAD_BYTES: u64 = 30;
+/// Frames sealed or opened with one key before its change is advised, a quarter of what random nonces are good for. A class of 50 that talks all day needs weeks.
+pub const SEALS_BEFORE_WARNING: u64 = 1 << 30;
 /// Messages that one receipt may name: what a lively class says in a second or two.
 pub const RECEIPT_SEQS: usize = 64;
 /// Bytes of a personName, a nickName and a room's name.
@@ -193,6 +199,8 @@ pub struct Bounds {
     pub room_log_bytes: u32,
     pub history: u32,
     pub reply_bytes: u32,
+    /// Whether rooms may hold their frames sealed as well.
+    pub sealed: bool,
 }
 
 impl MemorySum {
@@ -210,7 +218,9 @@ impl MemorySum {
         // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
         // may be as large as what lives. It grows by a quarter.
         let removed = REMOVED as u64 * REMOVED_BYTES;
-        let room = 2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16 + removed + 8 * 1024;
+        let sealed = if bounds.sealed { history * SEAL_OVERHEAD_BYTES } else { 0 };
+        let logs = if bounds.sealed { 2 } else { 1 };
+        let room = logs * (2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16) + 2 * sealed + removed + 8 * 1024;
         MemorySum {
             connections: u64::from(bounds.connections + SPARE_CONNECTIONS) * connection,
             rooms: u64::from(bounds.rooms) * room,

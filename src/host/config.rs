@@ -10,6 +10,7 @@ mod entry;
 mod keys;
 mod report;
 mod rooms;
+mod seal_keys;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -48,6 +49,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// What the hub itself is told.
     pub hub: Settings,
+    /// The files of `hub.seal_keys`, in their order.
+    key_files: Vec<String>,
     /// What the operator should hear about a configuration that is right: a line each.
     pub warnings: Vec<String>,
     /// The file that was read.
@@ -80,6 +83,7 @@ impl Default for Config {
             reply_bytes: limits::REPLY_BYTES.default,
             allowed_origins: Vec::new(),
             hub: Settings::default(),
+            key_files: Vec::new(),
             warnings: Vec::new(),
             file: None,
             sources: BTreeMap::new(),
@@ -119,7 +123,11 @@ impl Config {
             } else if keys::tables().contains(&entry.path.as_str()) {
                 for entry in entry.table()? {
                     keys::refuse_later(&entry)?;
-                    config.read_key(&entry)?;
+                    if entry.path == "encryption.key" {
+                        seal_keys::read(&entry, &mut config)?;
+                    } else {
+                        config.read_key(&entry)?;
+                    }
                 }
             } else {
                 config.read_key(&entry)?;
@@ -175,6 +183,7 @@ impl Config {
             room_log_bytes: self.hub.room_log_bytes,
             history: self.hub.history,
             reply_bytes: self.reply_bytes,
+            sealed: !self.hub.seal_keys.is_empty(),
         })
     }
 
@@ -189,6 +198,10 @@ impl Config {
         self.check_messages_fit("limits.room_log_bytes", self.hub.room_log_bytes, limits::MESSAGES_PER_LOG)?;
         if self.hub.bytes_per_second > 0 {
             self.check_messages_fit("limits.bytes_burst", self.hub.bytes_burst, 1)?;
+        }
+        if self.hub.encryption_required && self.hub.seal_keys.is_empty() {
+            let says = "nobody could join without an [[encryption.key]]";
+            return Err(ConfigError::of_key("encryption.required", self.line("encryption.required"), says));
         }
         let rooms = self.hub.rooms;
         if let Some(beyond) = usize::try_from(rooms).ok().filter(|rooms| *rooms < self.hub.configured.len()) {

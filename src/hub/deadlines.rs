@@ -99,11 +99,11 @@ impl Hub {
                 return self.end_room(key);
             }
             // Its series goes on: only the frames go.
-            room.log.let_go(room.log.end());
-            room.log.shrink();
+            room.logs.let_go(room.logs.plain.seq());
+            room.logs.shrink();
             room.tidy = true;
         } else if !room.tidy && now.monotonic_ms >= room.last_append_ms + limits::QUIET_MS {
-            room.log.shrink();
+            room.logs.shrink();
             room.tidy = true;
         }
         self.watch_room(key);
@@ -114,7 +114,7 @@ impl Hub {
         let Some(room) = self.rooms.get(key) else { return };
         let quiet_at_ms = (!room.tidy).then_some(room.last_append_ms + limits::QUIET_MS);
         // An empty configured room without frames has nothing left to lose.
-        let ends = room.is_empty() && (!room.is_configured() || room.log.frames() > 0);
+        let ends = room.is_empty() && (!room.is_configured() || room.logs.plain.frames() > 0);
         let ends_at_ms = ends.then_some(room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000);
         if let Some(due_ms) = [quiet_at_ms, ends_at_ms, room.lingers_until_ms()].into_iter().flatten().min() {
             self.wheel.set(key.index, due_ms);

@@ -7,11 +7,12 @@
 use super::outlet::Outlet;
 use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
+use super::seals::Seals;
 use super::settings::Settings;
 use super::token::{Secret, Tokens};
 use crate::base::{Address, Key, Now, Rate, Slots, Wheel};
 use crate::limits;
-use crate::wire::{CloseReason, Code, Failure, LeaveReason, frame};
+use crate::wire::{CloseReason, Code, Failure, LeaveReason};
 
 /// The hub: what everybody's messages mean to everybody else.
 pub struct Hub {
@@ -20,6 +21,7 @@ pub struct Hub {
     /// Rooms that there ever were.
     rooms_made: u64,
     pub(super) tokens: Tokens,
+    pub(super) seals: Seals,
     /// Seats in all rooms, lingering ones too, and how many there may be: as many as all connections together may have.
     pub(super) seats: u64,
     pub(super) seats_max: u64,
@@ -49,6 +51,7 @@ impl Hub {
             peers: Vec::with_capacity((connections + limits::SPARE_CONNECTIONS) as usize),
             rooms_made: rooms.len().into(),
             tokens: Tokens::new(secret),
+            seals: Seals::new(&settings.seal_keys, secret),
             seats: 0,
             seats_max: u64::from(connections) * u64::from(settings.rooms_per_connection),
             rooms,
@@ -80,7 +83,7 @@ impl Hub {
     #[must_use]
     pub fn log_bytes(&self, room_number: &str) -> Option<(u64, usize)> {
         let room = self.rooms.get(self.room_key(room_number)?)?;
-        Some((room.log.held_bytes(), room.log.buffer_bytes()))
+        Some((room.logs.plain.held_bytes(), room.logs.plain.buffer_bytes()))
     }
 
     // ---- Connections ----------------------------------------------------------------------------
@@ -166,9 +169,10 @@ impl Hub {
         let bounds = self.bounds();
         let Some(room) = self.rooms.get_mut(key) else { return };
         append(room);
+        room.logs.seal_new(&self.seals);
         let was_tidy = std::mem::take(&mut room.tidy);
         let is_listed = room.changed;
-        if room.log.unoffered_bytes() > bounds.log_bytes / 2 {
+        if room.logs.plain.unoffered_bytes() > bounds.log_bytes / 2 {
             room.flush(bounds, outlet);
             // It stays on the list: its flush at the end of the turn has only the rest to offer.
             room.changed = is_listed;
@@ -298,7 +302,19 @@ impl Hub {
 
     pub(super) fn reply(&mut self, who: Key, outlet: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
         self.settle(who, outlet);
-        outlet.keep(who, |own| frame::append(own, frame::TEXT, write));
+        self.keep(who, outlet, write);
+    }
+
+    /// Puts a frame into a connection's own queue, in the voice that it speaks; all that stands before it is there already.
+    pub(super) fn keep(&self, who: Key, outlet: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
+        let voice = self.peer(who).and_then(|peer| peer.voice);
+        outlet.keep(who, |own| self.seals.append(voice, own, write));
+    }
+
+    /// A key for sealed frames that has been used so often that it should be changed soon; each is told of once.
+    #[must_use]
+    pub fn worn_key(&self) -> Option<u8> {
+        self.seals.worn()
     }
 
     // ---- Finding --------------------------------------------------------------------------------

@@ -6,13 +6,14 @@
 use super::hub::{Hub, identity, peer_mut};
 use super::outlet::Outlet;
 use super::peer::{Probe, SeatRef};
-use super::room::{IdJson, MemberJson, Room, Welcome};
+use super::room::{HeldBy, IdJson, MemberJson, Room, Welcome};
 use super::rule::Right;
+use super::seals::Voice;
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen};
 use crate::wire::request::Resume;
-use crate::wire::{CloseReason, Code, Failure, Member, frame};
+use crate::wire::{CloseReason, Code, Failure, Member};
 
 /// A join, as it was asked for.
 pub(super) struct Asked<'a> {
@@ -43,11 +44,13 @@ impl Hub {
         if let Some(join_by_ms) = &mut peer.join_by_ms {
             *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
         }
-        if !peer.id.is_empty() && peer.id != *asked.from.id {
+        let (rooms_taken, address, voice) = (peer.seats.len(), peer.address, peer.voice);
+        let is_another = !peer.id.is_empty() && peer.id != *asked.from.id;
+        let found = self.room_key(asked.room_number);
+        self.check_voice(voice, found)?;
+        if is_another {
             return Err(identity());
         }
-        let (rooms_taken, address) = (peer.seats.len(), peer.address);
-        let found = self.room_key(asked.room_number);
         if found.is_none() && !self.settings.auto_create {
             return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
         }
@@ -121,8 +124,23 @@ impl Hub {
         let token = asked.resume.token.as_deref();
         let joined_seq = token.and_then(|token| self.tokens.joined_seq(token, room.instance, &asked.from.id));
         // A number from before the token's join, or from what is yet to come, is nothing that was seen from there.
-        let is_true = |last_seq: &u64| joined_seq.is_some_and(|first| (first..=room.log.seq()).contains(last_seq));
+        let is_true =
+            |last_seq: &u64| joined_seq.is_some_and(|first| (first..=room.logs.plain.seq()).contains(last_seq));
         Shown { joined_seq, seen_seq: asked.resume.last_seq.filter(is_true) }
+    }
+
+    /// Whether the joiner may speak there as it does (PROTOCOL.md, Encryption).
+    fn check_voice(&self, voice: Option<Voice>, room: Option<Key>) -> Result<(), Failure> {
+        let Some(key) = voice.and_then(Voice::key) else {
+            let msg = "这里必须加密 (only sealed frames are taken here)";
+            return if self.settings.encryption_required { Err(Failure::new(Code::Encryption, msg)) } else { Ok(()) };
+        };
+        match room.and_then(|room| self.rooms.get(room)?.key()) {
+            Some(other) if other != key => {
+                Err(Failure::new(Code::Key, "这个房间正在使用另一个密钥 (the room speaks under another key just now)"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_rooms_taken(&self, rooms_taken: usize) -> Result<(), Failure> {
@@ -151,9 +169,10 @@ impl Hub {
         let Asked { now, who, from, reference, .. } = *asked;
         // What its other rooms owe it stands before the reply, what this one does behind.
         self.settle(who, outlet);
-        let Some(address) = self.peer(who).map(|peer| peer.address) else { return };
+        let Some(peer) = self.peer(who) else { return };
+        let by = HeldBy { connection: who, address: peer.address, voice: peer.voice.unwrap_or(Voice::Plain) };
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
-        let replay_after = room.hold(seat.joined_seq, who, address, shown.seen_seq);
+        let replay_after = room.hold(seat.joined_seq, &by, shown.seen_seq, &self.seals);
         let seen = match (replay_after, asked.resume.last_seq) {
             (Some(_), _) => Seen::Replayed,
             (None, Some(_)) => Seen::Gap,
@@ -162,7 +181,7 @@ impl Hub {
         let resume_token = self.tokens.of(room.instance, seat.joined_seq, &from.id);
         let welcome = Welcome { reference, resume_token: &resume_token, replay_after, seen };
         outlet.keep(who, |own| {
-            frame::append(own, frame::TEXT, |out| room.welcome(out, now, seat.joined_seq, &welcome));
+            self.seals.append(Some(by.voice), own, |out| room.welcome(out, now, seat.joined_seq, &welcome));
         });
         if replay_after.is_some() {
             self.flush_later(seat.room);

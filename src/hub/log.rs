@@ -66,15 +66,22 @@ impl Log {
         self.bytes.capacity()
     }
 
-    /// Appends the next frame, a text frame whose payload `write` appends, with room for `payload_max` bytes of it.
-    pub fn append(&mut self, payload_max: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    /// A log whose next frame is the one behind `seq`.
+    #[must_use]
+    pub fn behind(seq: u64) -> Self {
+        Log { seq, ..Log::default() }
+    }
+
+    /// Appends the next frame, whose payload `write` appends, with room for `payload_max` bytes of it. `first` is [`frame::TEXT`] or
+    /// [`frame::BINARY`].
+    pub fn append(&mut self, first: u8, payload_max: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.starts.push_back(self.end());
         self.seq += 1;
         let wanted = payload_max + 16;
         if self.bytes.capacity() - self.bytes.len() < wanted {
             self.bytes.reserve_exact(wanted.max(self.bytes.len() / 4).max(GROWTH_MIN));
         }
-        frame::append(&mut self.bytes, frame::TEXT, write);
+        frame::append(&mut self.bytes, first, write);
     }
 
     /// The offset behind frame `seq`, where a reader that has seen it goes on; `None` where frames after it were let go of, or it
@@ -99,6 +106,14 @@ impl Log {
         &self.bytes[self.place(cursor)..]
     }
 
+    /// The number of the last frame that a reader at `cursor` has had to its end, held or not.
+    #[must_use]
+    pub fn passed(&self, cursor: u64) -> u64 {
+        let begun = self.starts.partition_point(|start| *start <= cursor);
+        let whole = if cursor >= self.end() { self.starts.len() } else { begun.saturating_sub(1) };
+        self.seq - (self.starts.len() - whole) as u64
+    }
+
     /// From `cursor` to the end of a frame: at most `bytes_max`, but at least to the end of the first.
     #[must_use]
     pub fn slice(&self, cursor: u64, bytes_max: usize) -> &[u8] {
@@ -120,14 +135,6 @@ impl Log {
         self.starts.get(next).copied().unwrap_or_else(|| self.end())
     }
 
-    /// The start of the frame that `cursor` stands in; `cursor` itself between frames.
-    #[must_use]
-    pub fn frame_start(&self, cursor: u64) -> u64 {
-        let next = self.starts.partition_point(|start| *start <= cursor);
-        // A cursor at the end stands between frames; before the first there is nothing to stand in.
-        if cursor == self.end() || next == 0 { cursor } else { self.starts[next - 1] }
-    }
-
     /// Bytes that were appended since the seats were offered what there was.
     #[must_use]
     pub fn unoffered_bytes(&self) -> u64 {
@@ -146,18 +153,11 @@ impl Log {
         if from <= self.start() { self.start() } else { self.frame_end(from) }
     }
 
-    /// The offset from which at most `frames_max` frames are held.
-    #[must_use]
-    pub fn within_frames(&self, frames_max: usize) -> u64 {
-        let over = self.starts.len().saturating_sub(frames_max);
-        self.starts.get(over).copied().unwrap_or_else(|| self.end())
-    }
-
-    /// Lets go of every frame that starts before `offset`, and compacts the buffer once what is dead is as large as what lives.
-    pub fn let_go(&mut self, offset: u64) {
-        let gone = self.starts.partition_point(|start| *start < offset);
-        if gone > 0 {
-            self.starts.drain(..gone);
+    /// Lets go of every frame up to number `seq`, and compacts the buffer once what is dead is as large as what lives.
+    pub fn let_go(&mut self, seq: u64) {
+        let kept = usize::try_from(self.seq.saturating_sub(seq)).unwrap_or(usize::MAX);
+        if kept < self.starts.len() {
+            self.starts.drain(..self.starts.len() - kept);
             let dead = self.start() - self.base;
             if dead >= self.held_bytes() {
                 self.compact();
@@ -193,7 +193,7 @@ mod tests {
     fn log_of(payloads: &[usize]) -> Log {
         let mut log = Log::default();
         for (n, payload) in payloads.iter().enumerate() {
-            log.append(*payload, |out| out.resize(out.len() + payload, b'a' + (n % 26) as u8));
+            log.append(frame::TEXT, *payload, |out| out.resize(out.len() + payload, b'a' + (n % 26) as u8));
         }
         log
     }
@@ -210,7 +210,7 @@ mod tests {
     fn appending_never_lets_go() {
         let mut log = log_of(&[200; 1000]);
         assert_eq!((log.seq(), log.frames(), log.held_bytes()), (1000, 1000, 204_000));
-        log.let_go(log.within_bytes(10_000));
+        log.let_go(log.passed(log.within_bytes(10_000)));
         assert_eq!((log.seq(), log.frames(), log.held_bytes()), (1000, 49, 49 * 204));
         assert_eq!(log.start(), 951 * 204);
     }
@@ -218,8 +218,7 @@ mod tests {
     #[test]
     fn frames_end_where_the_next_begins() {
         let log = log_of(&[200, 300]);
-        assert_eq!((log.frame_start(0), log.frame_start(203), log.frame_start(204)), (0, 0, 204));
-        assert_eq!((log.frame_start(507), log.frame_start(508)), (204, 508));
+        assert_eq!([0, 203, 204, 507, 508].map(|cursor| log.passed(cursor)), [0, 0, 1, 1, 2]);
         assert_eq!(log.frame_end(0), 0);
         assert_eq!(log.frame_end(1), 204);
         assert_eq!(log.frame_end(203), 204);
@@ -247,11 +246,12 @@ mod tests {
             [0, 1, 2, 3, 4].map(|seq| log.frame(seq).map(<[u8]>::len)),
             [None, Some(204), Some(304), Some(404), None]
         );
-        log.let_go(204);
+        log.let_go(1);
         log.shrink();
         assert_eq!([0, 1, 2, 3, 4].map(|seq| log.after(seq)), [None, Some(204), Some(508), Some(912), None]);
         assert_eq!([1, 2, u64::MAX].map(|seq| log.frame(seq).map(<[u8]>::len)), [None, Some(304), None]);
-        log.let_go(log.end());
+        log.let_go(log.seq());
+        assert_eq!(log.passed(log.end()), 3);
         assert_eq!([2, 3, 4].map(|seq| log.after(seq)), [None, Some(912), None]);
         assert_eq!(Log::default().after(0), Some(0));
     }
@@ -262,17 +262,30 @@ mod tests {
         assert_eq!(log.unoffered_bytes(), 408);
         log.all_offered();
         assert_eq!(log.unoffered_bytes(), 0);
-        log.append(200, |out| out.resize(out.len() + 200, 0));
+        log.append(frame::TEXT, 200, |out| out.resize(out.len() + 200, 0));
         assert_eq!(log.unoffered_bytes(), 204);
     }
 
     #[test]
     fn the_buffer_follows_what_is_held() {
         let mut log = log_of(&[200; 1000]);
-        log.let_go(log.within_frames(10));
+        log.let_go(log.seq() - 10);
+        log.let_go(5);
         assert_eq!(log.frames(), 10);
         log.shrink();
         assert_eq!(log.buffer_bytes() as u64, log.held_bytes());
+    }
+
+    #[test]
+    fn a_log_may_begin_behind_another() {
+        let mut log = Log::behind(7);
+        assert_eq!((log.seq(), log.passed(0), log.after(7), log.after(6)), (7, 7, Some(0), None));
+        log.append(frame::BINARY, 200, |out| out.resize(out.len() + 200, 0));
+        assert_eq!(
+            (log.seq(), log.passed(0), log.passed(204), log.after(7), log.after(8)),
+            (8, 7, 8, Some(0), Some(204))
+        );
+        assert_eq!(log.frame(8).map(|frame| frame[0]), Some(frame::BINARY));
     }
 
     proptest! {
@@ -283,9 +296,9 @@ mod tests {
             let mut all = Vec::new();
             for (payload, keep, shrink) in steps {
                 let fill = payload as u8;
-                log.append(payload, |out| out.resize(out.len() + payload, fill));
+                log.append(frame::TEXT, payload, |out| out.resize(out.len() + payload, fill));
                 frame::append(&mut all, frame::TEXT, |out| out.resize(out.len() + payload, fill));
-                log.let_go(log.within_bytes(keep));
+                log.let_go(log.passed(log.within_bytes(keep)));
                 if shrink {
                     log.shrink();
                 }

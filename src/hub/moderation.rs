@@ -11,7 +11,7 @@ use super::room::{IdJson, Room};
 use super::rule::Right;
 use crate::base::{Key, Now};
 use crate::wire::request::Change;
-use crate::wire::{Code, Failure, LeaveReason, frame};
+use crate::wire::{Code, Failure, LeaveReason};
 
 impl Hub {
     /// Changes what holds in a room.
@@ -47,7 +47,7 @@ impl Hub {
             room.rule.lift(id);
             self.settle(who, outlet);
             if let Some(room) = self.rooms.get(owners.room) {
-                outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| room.lifted(out, id, reference)));
+                self.keep(who, outlet, |out| room.lifted(out, id, reference));
             }
             return Ok(());
         }

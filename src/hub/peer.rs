@@ -2,6 +2,7 @@
 //!
 //! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
 
+use super::seals::Voice;
 use crate::base::{Address, Key, Rate, Spent};
 use crate::limits;
 
@@ -37,6 +38,8 @@ pub(super) struct Probe {
 pub(super) struct Peer {
     pub key: Key,
     pub address: Address,
+    /// How it speaks; `None` before its first data frame.
+    pub voice: Option<Voice>,
     /// Settled by the first join that succeeds; empty before.
     pub id: heapless::String<{ limits::ID_BYTES }>,
     pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }>,
@@ -63,6 +66,7 @@ impl Peer {
         Peer {
             key,
             address,
+            voice: None,
             id: heapless::String::new(),
             seats: heapless::Vec::new(),
             next_seat: 0,

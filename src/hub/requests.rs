@@ -9,14 +9,50 @@ use super::join::Asked;
 use super::outlet::Outlet;
 use super::peer::{Peer, SeatRef};
 use super::room::Room;
+use super::seals::{NotOpened, Voice};
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::request::{CHAT_TEXT, Envelope, Seqs};
 use crate::wire::{CloseReason, Code, Failure, LeaveReason, Request, frame, reply};
 
 impl Hub {
-    /// A message came. `within_rate` is what [`Hub::frame`] said of its last frame.
-    pub fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
+    /// A text message came. `within_rate` is what [`Hub::frame`] said of its last frame.
+    pub fn text(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        match peer.voice.get_or_insert(Voice::Plain) {
+            Voice::Plain => self.message(now, who, text, within_rate, outlet),
+            Voice::Sealed(_) => outlet.close(who, CloseReason::Unsupported),
+        }
+    }
+
+    /// A binary message came: one that is sealed, or none that is spoken here (PROTOCOL.md, Encryption). `within_rate` as in [`Hub::text`].
+    pub fn sealed(&mut self, now: Now, who: Key, sealed: &[u8], within_rate: bool, outlet: &mut impl Outlet) {
+        let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        if self.seals.is_empty() || peer.voice == Some(Voice::Plain) {
+            return outlet.close(who, CloseReason::Unsupported);
+        }
+        match self.seals.open(sealed) {
+            // The first settles it.
+            Ok((key, text)) if *peer.voice.get_or_insert(Voice::Sealed(key)) == Voice::Sealed(key) => {
+                match std::str::from_utf8(&text) {
+                    Ok(text) => self.message(now, who, text, within_rate, outlet),
+                    Err(_) => outlet.close(who, CloseReason::NotUtf8),
+                }
+            }
+            Err(NotOpened::NotAuthentic) => outlet.close(who, CloseReason::NotOpened),
+            Ok(_) | Err(NotOpened::UnknownKey) => {
+                outlet.close(who, CloseReason::NotOpened);
+                let msg =
+                    "这里没有这个密钥，或者连接已用另一个 (no such key here, or the connection began with another)";
+                let failure = Failure::new(Code::Key, msg);
+                self.settle(who, outlet);
+                // It could not read a sealed one.
+                outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| reply::failed(out, &failure, None)));
+            }
+        }
+    }
+
+    fn message(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
         let Envelope { reference, request } = Envelope::read(text);
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
         if within_rate && request.is_ok() {
@@ -135,9 +171,7 @@ impl Hub {
             authors.retain(|(other, _)| *other != author);
             self.settle(author, outlet);
             let Some(room) = self.rooms.get(seat.room) else { break };
-            outlet.keep(author, |own| {
-                frame::append(own, frame::TEXT, |out| room.received(out, seat.joined_seq, &its, seqs.in_array));
-            });
+            self.keep(author, outlet, |out| room.received(out, seat.joined_seq, &its, seqs.in_array));
         }
         match are_held {
             true => Ok(()),
@@ -159,7 +193,7 @@ impl Hub {
         let seat = self.seat_in(who, room_number)?;
         self.settle(who, outlet);
         if let Some(room) = self.rooms.get(seat.room) {
-            outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| room.pulled(out, reference)));
+            self.keep(who, outlet, |out| room.pulled(out, reference));
         }
         Ok(())
     }

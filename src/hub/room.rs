@@ -4,8 +4,10 @@
 //! Refuses to know: connections beyond their keys, other rooms, and whether a request was allowed.
 
 use super::log::Log;
+use super::logs::Logs;
 use super::outlet::Outlet;
 use super::rule::{Right, Rule};
+use super::seals::{KeyIndex, Seals, Voice};
 use super::settings::{Passcode, RoomSettings};
 use crate::base::{Address, Key, Now};
 use crate::limits;
@@ -24,6 +26,8 @@ struct Seat {
     member: MemberJson,
     /// Where its holder is, or was last.
     address: Address,
+    /// The key that its holder reads under, or did last.
+    key: Option<KeyIndex>,
     holder: Holder,
 }
 
@@ -39,7 +43,8 @@ enum Holder {
 
 struct Reader {
     connection: Key,
-    /// How far in the log it has come. May stand inside a frame, where the socket took a part of it.
+    is_sealed: bool,
+    /// How far in its log it has come. May stand inside a frame, where the socket took a part of it.
     cursor: u64,
 }
 
@@ -92,7 +97,7 @@ pub(super) struct Room {
     lingers_until_ms: Option<u64>,
     /// The sum of all `member`s, so that a roster is written into a buffer of the right size.
     roster_bytes: usize,
-    pub log: Log,
+    pub logs: Logs,
     /// Whether there is something to flush: the room is on the hub's list of changed rooms.
     pub changed: bool,
     pub last_append_ms: u64,
@@ -138,7 +143,7 @@ impl Room {
             seats: Vec::new(),
             lingers_until_ms: None,
             roster_bytes: 0,
-            log: Log::default(),
+            logs: Logs::default(),
             changed: false,
             last_append_ms: now.monotonic_ms,
             tidy: true,
@@ -190,7 +195,7 @@ impl Room {
     /// Who said the frame `seq`: the connection that sits under the same id now, if there is one. `None` where the frame is not held, or
     /// is no message.
     pub fn author(&self, seq: u64) -> Option<Option<Key>> {
-        let id = reply::author(frame::payload(self.log.frame(seq)?))?;
+        let id = reply::author(frame::payload(self.logs.plain.frame(seq)?))?;
         let seat = self.seat_under(id, hash(id));
         Some(seat.and_then(Seat::reader).map(|reader| reader.connection))
     }
@@ -215,7 +220,7 @@ impl Room {
     // ---- Frames ---------------------------------------------------------------------------------
 
     fn stamp<'a>(&self, now: Now, reference: Option<&'a str>) -> Stamp<'a> {
-        Stamp { seq: self.log.seq() + 1, time_ms: now.wall_ms, reference }
+        Stamp { seq: self.logs.plain.seq() + 1, time_ms: now.wall_ms, reference }
     }
 
     /// What makes whoever joins now the owner where it has no better right: that nobody is here, and the operator named nobody.
@@ -233,7 +238,7 @@ impl Room {
         }
         let stamp = self.stamp(now, None);
         let payload_max = self.fields.len() + member_json.len() + JSON_FRAME_BYTES;
-        self.log.append(payload_max, |out| reply::joined(out, &self.fields, member_json, stamp));
+        self.logs.append(payload_max, |out| reply::joined(out, &self.fields, member_json, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
@@ -246,7 +251,7 @@ impl Room {
         right: Option<Right>,
         seats_max: usize,
     ) -> u64 {
-        let joined_seq = self.log.seq();
+        let joined_seq = self.logs.plain.seq();
         if self.seats.is_empty() {
             // The whole table at once, so that it never moves; what nobody sits on is not touched.
             self.seats.reserve_exact(seats_max);
@@ -256,19 +261,38 @@ impl Room {
         }
         self.roster_bytes += member.text.len() + 1;
         let holder = Holder::Lingering { until_ms: now.monotonic_ms, reason: LeaveReason::Lost };
-        self.seats.push(Seat { joined_seq, member, address, holder });
+        self.seats.push(Seat { joined_seq, member, address, key: None, holder });
         joined_seq
     }
 
     /// Gives a seat to a connection, which reads on after the frame `seen_seq`, or what comes from now on. Says which of the two it is: the
     /// frames after that one may have gone.
-    pub fn hold(&mut self, joined_seq: u64, connection: Key, address: Address, seen_seq: Option<u64>) -> Option<u64> {
-        let (end, place) = (self.log.end(), self.place(joined_seq)?);
-        self.seats[place].address = address;
-        let replay = seen_seq.and_then(|seq| Some((seq, self.log.after(seq)?)));
-        let cursor = replay.map_or(end, |(_, cursor)| cursor);
-        self.seats[place].holder = Holder::Reader(Reader { connection, cursor });
+    pub fn hold(&mut self, joined_seq: u64, by: &HeldBy, seen_seq: Option<u64>, seals: &Seals) -> Option<u64> {
+        let HeldBy { connection, address, voice } = *by;
+        let (place, key) = (self.place(joined_seq)?, voice.key());
+        let seat = &mut self.seats[place];
+        (seat.address, seat.key) = (address, key);
+        if let Some(key) = key {
+            self.logs.seal_with(key, seals);
+        }
+        let is_sealed = key.is_some();
+        let log = self.logs.of(is_sealed);
+        let replay = seen_seq.and_then(|seq| Some((seq, log.after(seq)?)));
+        let cursor = replay.map_or(log.end(), |(_, cursor)| cursor);
+        seat.holder = Holder::Reader(Reader { connection, is_sealed, cursor });
+        self.unseal_where_nobody_wants_it();
         replay.map(|(seq, _)| seq)
+    }
+
+    /// The key that the room's frames are sealed with, if they are.
+    pub fn key(&self) -> Option<KeyIndex> {
+        self.logs.key()
+    }
+
+    fn unseal_where_nobody_wants_it(&mut self) {
+        if self.logs.key().is_some() && self.seats.iter().all(|seat| seat.key.is_none()) {
+            self.logs.unseal();
+        }
     }
 
     /// What the member in this seat is told first. `replay_after` is what [`Room::hold`] said.
@@ -277,14 +301,14 @@ impl Room {
         let Welcome { reference, resume_token, replay_after, seen } = *welcome;
         let roster_bytes = if seen == Seen::Replayed { 0 } else { self.roster_bytes };
         out.reserve(self.fields.len() + roster_bytes + joiner.len() + JSON_FRAME_BYTES);
-        let stamp = Stamp { seq: replay_after.unwrap_or(self.log.seq()), time_ms: now.wall_ms, reference };
+        let stamp = Stamp { seq: replay_after.unwrap_or(self.logs.plain.seq()), time_ms: now.wall_ms, reference };
         reply::join_successfully(out, &self.fields, self.roster(), joiner, stamp, resume_token, seen);
     }
 
     /// The answer to a pull.
     pub fn pulled(&self, out: &mut Vec<u8>, reference: Option<&str>) {
         out.reserve(self.fields.len() + self.roster_bytes + JSON_FRAME_BYTES);
-        reply::pulled(out, &self.fields, self.roster(), self.log.seq(), reference);
+        reply::pulled(out, &self.fields, self.roster(), self.logs.plain.seq(), reference);
     }
 
     /// What an author is told when the member in this seat has received messages.
@@ -300,7 +324,7 @@ impl Room {
         let stamp = self.stamp(now, reference);
         let reference_bytes = reference.map_or(0, str::len);
         let payload_max = from.len() + content.len() + self.number_json.len() + reference_bytes + JSON_FRAME_BYTES;
-        self.log.append(payload_max, |out| reply::said(out, data_type, from, &self.number_json, content, stamp));
+        self.logs.append(payload_max, |out| reply::said(out, data_type, from, &self.number_json, content, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
@@ -310,7 +334,7 @@ impl Room {
         let leaver = &*self.seats[place].member.text;
         let stamp = self.stamp(now, reference);
         let payload_max = self.fields.len() + leaver.len() + reference.map_or(0, str::len) + JSON_FRAME_BYTES;
-        self.log.append(payload_max, |out| reply::left(out, &self.fields, leaver, reason, stamp));
+        self.logs.append(payload_max, |out| reply::left(out, &self.fields, leaver, reason, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
@@ -319,10 +343,14 @@ impl Room {
         let Some(place) = self.place(joined_seq) else { return false };
         let seat = self.seats.remove(place);
         debug_assert!(
-            seat.reader().is_none_or(|reader| reader.cursor == self.log.frame_end(reader.cursor)),
+            seat.reader()
+                .is_none_or(|reader| { reader.cursor == self.logs.of(reader.is_sealed).frame_end(reader.cursor) }),
             "half a frame lost"
         );
         self.roster_bytes -= seat.member.text.len() + 1;
+        if seat.key.is_some() {
+            self.unseal_where_nobody_wants_it();
+        }
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
             // An empty room needs no table.
@@ -363,7 +391,7 @@ impl Room {
         let bare = &self.fields[..self.fields_bare];
         let Rule { locked, quiet, .. } = self.rule;
         let payload_max = bare.len() + reference.map_or(0, str::len) + JSON_FRAME_BYTES;
-        self.log.append(payload_max, |out| reply::ruled(out, bare, locked, quiet, stamp));
+        self.logs.append(payload_max, |out| reply::ruled(out, bare, locked, quiet, stamp));
         self.last_append_ms = now.monotonic_ms;
     }
 
@@ -421,36 +449,45 @@ impl Room {
 
     fn reader_mut(&mut self, joined_seq: u64) -> Option<(&mut Reader, &Log)> {
         let place = self.place(joined_seq)?;
-        self.seats[place].reader_mut().map(|reader| (reader, &self.log))
+        self.seats[place].reader_mut().map(|reader| {
+            let log = self.logs.of(reader.is_sealed);
+            (reader, log)
+        })
     }
 
     /// Offers every seat what it has not been given (one write each, however many frames), then lets go of what is too much, ending
     /// the readers who had not passed it, and of what is older than the history and was passed by all.
     pub fn flush(&mut self, bounds: Bounds, outlet: &mut impl Outlet) {
         self.changed = false;
-        let end = self.log.end();
-        let mut slowest = end;
+        let newest = self.logs.plain.seq();
+        // The number up to which every reader has had all.
+        let mut slowest = newest;
         for reader in self.seats.iter_mut().filter_map(Seat::reader_mut) {
-            if reader.cursor < end {
-                reader.cursor += outlet.offer(reader.connection, self.log.since(reader.cursor)) as u64;
-                slowest = slowest.min(reader.cursor);
+            let log = self.logs.of(reader.is_sealed);
+            if reader.cursor < log.end() {
+                reader.cursor += outlet.offer(reader.connection, log.since(reader.cursor)) as u64;
+                if reader.cursor < log.end() {
+                    slowest = slowest.min(log.passed(reader.cursor));
+                }
             }
         }
-        self.log.all_offered();
-        let keep_from = self.log.within_bytes(bounds.log_bytes);
-        if slowest < keep_from {
+        let plain = &mut self.logs.plain;
+        plain.all_offered();
+        let gone = plain.passed(plain.within_bytes(bounds.log_bytes));
+        if slowest < gone {
             for seat in &mut self.seats {
-                if let Some(reader) = seat.reader().filter(|reader| reader.cursor < keep_from) {
+                let Some(reader) = seat.reader() else { continue };
+                let log = self.logs.of(reader.is_sealed);
+                if log.passed(reader.cursor) < gone {
                     // Its next bytes are about to go: what is left of the frame it is in goes to its own queue, and no more is owed.
-                    keep_rest(&self.log, reader, outlet);
+                    keep_rest(log, reader, outlet);
                     outlet.close(reader.connection, CloseReason::TooSlow);
                     seat.holder = Holder::Ending(reader.connection);
                 }
             }
-            slowest = keep_from;
+            slowest = gone;
         }
-        self.log.let_go(keep_from);
-        self.log.let_go(self.log.within_frames(bounds.history).min(self.log.frame_start(slowest)));
+        self.logs.let_go(newest.saturating_sub(bounds.history as u64).min(slowest).max(gone));
     }
 
     /// Offers one seat what it is owed, or a slice of it. Says whether all that was offered was taken, and whether that was anything.
@@ -468,7 +505,7 @@ impl Room {
     /// Whether the reader in this seat was given a part of a frame and not the rest.
     pub fn is_inside_frame(&self, joined_seq: u64) -> bool {
         let reader = self.seat(joined_seq).and_then(Seat::reader);
-        reader.is_some_and(|reader| self.log.frame_end(reader.cursor) != reader.cursor)
+        reader.is_some_and(|reader| self.logs.of(reader.is_sealed).frame_end(reader.cursor) != reader.cursor)
     }
 
     /// How far the reader in this seat has come.
@@ -504,10 +541,18 @@ impl Room {
         let Some(place) = self.place(joined_seq) else { return };
         let seat = &mut self.seats[place];
         if let Some(reader) = seat.reader() {
-            keep_rest(&self.log, reader, outlet);
+            keep_rest(self.logs.of(reader.is_sealed), reader, outlet);
             seat.holder = Holder::Ending(reader.connection);
         }
     }
+}
+
+/// Who holds a seat from now on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldBy {
+    pub connection: Key,
+    pub address: Address,
+    pub voice: Voice,
 }
 
 /// What a joiner is told beside the room itself.

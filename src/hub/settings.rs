@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::limits;
 use crate::wire::Member;
+use crate::wire::seal::KEY_BYTES;
 
 /// Everything the hub is told at its start.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,25 @@ pub struct Settings {
     pub empty_for_s: u32,
     /// The rooms that are always there.
     pub configured: Vec<RoomSettings>,
+    /// Keys for sealed frames with the ids by which frames name them, each id once, at most [`limits::SEAL_KEYS`].
+    pub seal_keys: Vec<SealKeySettings>,
+    /// Whether every member has to speak sealed.
+    pub encryption_required: bool,
+}
+
+/// A key for sealed frames. It is not shown, whatever is printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealKeySettings {
+    /// By which frames name it.
+    pub id: u8,
+    /// The key itself.
+    pub key: [u8; KEY_BYTES],
+}
+
+impl fmt::Debug for SealKeySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealKeySettings({})", self.id)
+    }
 }
 
 /// A room that is always there.
@@ -88,6 +108,8 @@ impl Default for Settings {
             auto_create: true,
             empty_for_s: limits::EMPTY_FOR_S.default,
             configured: Vec::new(),
+            seal_keys: Vec::new(),
+            encryption_required: false,
         }
     }
 }

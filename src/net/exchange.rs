@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use log::debug;
+use log::{debug, warn};
 
 use super::conn::{Filled, Head, What};
 use super::connections::{Bounds, Connections};
@@ -202,8 +202,8 @@ impl<S: Stream> Exchange<S> {
             };
             let within_rate = self.hub.frame(now, key, received.frame_bytes, part);
             match received.what {
-                What::Text(text) => self.hub.message(now, key, &text, within_rate, &mut self.connections),
-                What::Binary(_) => self.connections.close(key, CloseReason::Unsupported),
+                What::Text(text) => self.hub.text(now, key, &text, within_rate, &mut self.connections),
+                What::Binary(sealed) => self.hub.sealed(now, key, &sealed, within_rate, &mut self.connections),
                 What::Ping(payload) if within_rate => self.pong(key, payload),
                 // Of pings over the rate the latest is answered (RFC 6455, section 5.5.3, allows it of all).
                 What::Ping(payload) => late_ping = Some(payload),
@@ -283,6 +283,11 @@ impl<S: Stream> Exchange<S> {
             } else {
                 break;
             }
+        }
+        while let Some(id) = self.hub.worn_key() {
+            warn!(
+                "encryption.key {id} has been used very often since the hub was started: give the school another before long"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ pub enum CloseReason {
     Stopping,
     /// The client broke RFC 6455.
     Protocol,
-    /// A binary frame, where nothing is spoken but JSON in text frames.
+    /// A binary frame where it speaks in text frames, or the other way round.
     Unsupported,
     /// Text that is not UTF-8.
     NotUtf8,
@@ -28,6 +28,8 @@ pub enum CloseReason {
     NeverJoined,
     /// Too many joins refused for a passcode.
     Guessing,
+    /// A sealed frame that no key of the hub's opens.
+    NotOpened,
     /// The hub owes more replies than it may hold, and this connection is owed most.
     Overload,
     /// No sign of life for longer than a heartbeat may take.
@@ -84,9 +86,11 @@ impl CloseReason {
             CloseReason::Unsupported => Some(1003),
             CloseReason::NotUtf8 => Some(1007),
             CloseReason::TooBig => Some(1009),
-            CloseReason::BadMessages | CloseReason::Flood | CloseReason::NeverJoined | CloseReason::Guessing => {
-                Some(1008)
-            }
+            CloseReason::BadMessages
+            | CloseReason::Flood
+            | CloseReason::NeverJoined
+            | CloseReason::Guessing
+            | CloseReason::NotOpened => Some(1008),
             CloseReason::Overload => Some(1013),
             CloseReason::Heartbeat | CloseReason::ProbeUnanswered => Some(4000),
             CloseReason::TakenOver => Some(4001),
@@ -102,13 +106,14 @@ impl CloseReason {
             CloseReason::Broken => "connection lost",
             CloseReason::Stopping => "the hub is stopping",
             CloseReason::Protocol => "not the WebSocket protocol (RFC 6455)",
-            CloseReason::Unsupported => "only text frames are spoken here",
+            CloseReason::Unsupported => "a kind of frame that is not spoken here",
             CloseReason::NotUtf8 => "text that is not UTF-8",
             CloseReason::TooBig => "message too big",
             CloseReason::BadMessages => "too many bad messages in a row",
             CloseReason::Flood => "too many messages over the rate",
             CloseReason::NeverJoined => "no room joined in time",
             CloseReason::Guessing => "too many wrong passcodes",
+            CloseReason::NotOpened => "a sealed frame that no key here opens",
             CloseReason::Overload => "the hub owes too many replies; try again later",
             CloseReason::Heartbeat => "no heartbeat",
             CloseReason::ProbeUnanswered => "somebody else asked for the seat, and nothing was heard from here",
@@ -134,7 +139,8 @@ impl CloseReason {
             | CloseReason::BadMessages
             | CloseReason::Flood
             | CloseReason::NeverJoined
-            | CloseReason::Guessing => Some(LeaveReason::Closed),
+            | CloseReason::Guessing
+            | CloseReason::NotOpened => Some(LeaveReason::Closed),
             CloseReason::Heartbeat => Some(LeaveReason::Heartbeat),
             CloseReason::TooSlow | CloseReason::Overload => Some(LeaveReason::Slow),
             CloseReason::Stopping => None,
@@ -177,7 +183,8 @@ mod tests {
                 CloseReason::BadMessages => CloseReason::Flood,
                 CloseReason::Flood => CloseReason::NeverJoined,
                 CloseReason::NeverJoined => CloseReason::Guessing,
-                CloseReason::Guessing => CloseReason::Overload,
+                CloseReason::Guessing => CloseReason::NotOpened,
+                CloseReason::NotOpened => CloseReason::Overload,
                 CloseReason::Overload => CloseReason::Heartbeat,
                 CloseReason::Heartbeat => CloseReason::ProbeUnanswered,
                 CloseReason::ProbeUnanswered => CloseReason::TakenOver,

@@ -9,6 +9,7 @@ pub mod frame;
 mod member;
 pub mod reply;
 pub mod request;
+pub mod seal;
 
 pub use close::{CloseReason, LeaveReason};
 pub use member::Member;

@@ -41,6 +41,10 @@ pub enum Code {
     TooManyRooms,
     /// A passcode that is missing or wrong.
     Passcode,
+    /// A key for sealed frames that the hub does not have, or another than the room's.
+    Key,
+    /// Plain, where everything has to be sealed.
+    Encryption,
     /// For the room's owner alone.
     NotOwner,
     /// The room is quiet, and the speaker not its owner.
@@ -72,6 +76,8 @@ impl Code {
             Code::HubFull => "hub_full",
             Code::TooManyRooms => "too_many_rooms",
             Code::Passcode => "passcode",
+            Code::Key => "key",
+            Code::Encryption => "encryption",
             Code::NotOwner => "not_owner",
             Code::Quiet => "quiet",
             Code::Locked => "locked",

@@ -117,6 +117,7 @@ impl World {
             auto_create: rng.chance(85),
             empty_for_s: rng.range(1, 60) as u32,
             configured,
+            ..Settings::default()
         };
         let options = Options {
             connections: rng.pick(&[12, 20, 24, 32]),

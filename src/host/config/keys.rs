@@ -20,7 +20,7 @@ pub(super) struct Key {
 
 enum Kind {
     Number { limit: Limit, of: fn(&Config) -> u32, place: fn(&mut Config) -> &mut u32 },
-    AutoCreate,
+    Switch { of: fn(&Config) -> bool, place: fn(&mut Config) -> &mut bool },
     Listen,
     Log,
     AllowedOrigins,
@@ -35,6 +35,15 @@ macro_rules! number {
                 of: |config| config.$($field).+,
                 place: |config| &mut config.$($field).+,
             },
+        }
+    };
+}
+
+macro_rules! switch {
+    ($path:literal, $($field:ident).+) => {
+        Key {
+            path: $path,
+            kind: Kind::Switch { of: |config| config.$($field).+, place: |config| &mut config.$($field).+ },
         }
     };
 }
@@ -62,9 +71,10 @@ pub(super) static KEYS: &[Key] = &[
     number!("limits.message_bytes", MESSAGE_BYTES, message_bytes),
     number!("limits.room_log_bytes", ROOM_LOG_BYTES, hub.room_log_bytes),
     number!("limits.reply_bytes", REPLY_BYTES, reply_bytes),
-    other("rooms.auto_create", Kind::AutoCreate),
+    switch!("rooms.auto_create", hub.auto_create),
     number!("rooms.history", HISTORY, hub.history),
     number!("rooms.empty_for_s", EMPTY_FOR_S, hub.empty_for_s),
+    switch!("encryption.required", hub.encryption_required),
     other("http.allowed_origins", Kind::AllowedOrigins),
 ];
 
@@ -72,7 +82,6 @@ pub(super) static KEYS: &[Key] = &[
 static LATER: &[(&str, &str)] = &[
     ("auth", "tokens"),
     ("tls", "TLS"),
-    ("encryption", "message encryption"),
     ("room.passcode", "passcodes"),
     ("http.names", "check of its own names"),
     ("http.metrics", "metrics"),
@@ -143,7 +152,7 @@ impl Key {
     pub fn read(&self, entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigError> {
         match &self.kind {
             Kind::Number { limit, place, .. } => *place(config) = entry.number(*limit)?,
-            Kind::AutoCreate => config.hub.auto_create = entry.switch()?,
+            Kind::Switch { place, .. } => *place(config) = entry.switch()?,
             Kind::Log => config.log = parse_level(entry.text()?).map_err(|says| entry.wrong(says))?,
             Kind::AllowedOrigins => config.allowed_origins = entry.each_text(parse_origin)?,
             Kind::Listen => {
@@ -158,7 +167,7 @@ impl Key {
     pub fn show(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Number { of, .. } => of(config).to_string(),
-            Kind::AutoCreate => config.hub.auto_create.to_string(),
+            Kind::Switch { of, .. } => of(config).to_string(),
             Kind::Log => toml_text(&config.log.to_string().to_lowercase()),
             Kind::AllowedOrigins => toml_list(&config.allowed_origins),
             Kind::Listen => toml_list(&config.listen),

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::keys::{self, toml_text};
-use super::{Config, Source, rooms};
+use super::{Config, Source, rooms, seal_keys};
 
 /// Width of `key = value`, so that the sources line up behind all but long texts.
 const VALUE_WIDTH: usize = 36;
@@ -24,6 +24,7 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "\n[{table}]")?;
             self.write_keys(f, table)?;
         }
+        self.write_seal_keys(f)?;
         // There can be a thousand of them.
         self.write_rooms(f)?;
         self.write_memory(f)
@@ -34,6 +35,16 @@ impl Report<'_> {
     fn write_keys(&self, f: &mut fmt::Formatter<'_>, table: &str) -> fmt::Result {
         for key in keys::of_table(table) {
             self.write_value(f, key.name(), &key.show(self.0), key.path)?;
+        }
+        Ok(())
+    }
+
+    /// By their files: the keys themselves are nobody's to read here.
+    fn write_seal_keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (key, file)) in self.0.hub.seal_keys.iter().zip(&self.0.key_files).enumerate() {
+            writeln!(f, "\n[[encryption.key]]")?;
+            self.write_value(f, "id", &key.id.to_string(), &seal_keys::source_key(place, ".id"))?;
+            self.write_value(f, "file", &toml_text(file), &seal_keys::source_key(place, ".file"))?;
         }
         Ok(())
     }
