@@ -81,3 +81,67 @@ impl Logs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::settings::SealKeySettings;
+    use crate::wire::seal::{SealKey, Side};
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        LetGo(u64),
+        Seal,
+        Unseal,
+        Shrink,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (1usize..700).prop_map(Step::Append),
+            2 => (0u64..12).prop_map(Step::LetGo),
+            1 => Just(Step::Seal),
+            1 => Just(Step::Unseal),
+            1 => Just(Step::Shrink),
+        ]
+    }
+
+    proptest! {
+        /// Whenever it is begun and whatever goes, the sealed log has exactly the frames of the plain one, under the same numbers.
+        #[test]
+        fn both_logs_have_the_same_frames(steps in prop::collection::vec(step(), 1..60)) {
+            let key = [7; 32];
+            let seals = Seals::new(&[SealKeySettings { id: 1, key }], &[1; 32]);
+            let opener = SealKey::new(1, &key);
+            let mut logs = Logs::default();
+            // What a room does: it seals what is new with every frame.
+            for step in steps {
+                match step {
+                    Step::Append(bytes) => {
+                        let fill = bytes as u8;
+                        logs.append(bytes, |out| out.resize(out.len() + bytes, fill));
+                        logs.seal_new(&seals);
+                    }
+                    Step::LetGo(kept) => logs.let_go(logs.plain.seq().saturating_sub(kept)),
+                    Step::Seal => logs.seal_with(seals.first(), &seals),
+                    Step::Unseal => logs.unseal(),
+                    Step::Shrink => logs.shrink(),
+                }
+                if logs.key().is_none() {
+                    prop_assert_eq!(logs.of(true).end(), logs.plain.end());
+                    continue;
+                }
+                let (plain, sealed) = (&logs.plain, logs.of(true));
+                prop_assert_eq!((plain.seq(), plain.frames()), (sealed.seq(), sealed.frames()));
+                for seq in 0..=plain.seq() + 1 {
+                    prop_assert_eq!(plain.after(seq).is_some(), sealed.after(seq).is_some(), "{}", seq);
+                    let text = plain.frame(seq).map(|frame| frame::payload(frame).to_vec());
+                    let opened = sealed.frame(seq).map(|frame| opener.open(Side::Hub, frame::payload(frame)));
+                    prop_assert_eq!(opened.map(|opened| opened.expect("it is ours")), text);
+                }
+            }
+        }
+    }
+}

@@ -79,6 +79,13 @@ impl Seals {
         }
     }
 
+    /// The first of the keys, for tests of what is built on them.
+    #[cfg(test)]
+    pub fn first(&self) -> KeyIndex {
+        assert!(!self.is_empty());
+        KeyIndex(0)
+    }
+
     /// Whether there is no key, so that nobody can speak sealed.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
