@@ -71,6 +71,12 @@ pub const ID_BYTES: usize = 64;
 pub const RESUME_TOKEN_BYTES: usize = 64;
 /// Bytes of a passcode: a phrase that a teacher remembers.
 pub const PASSCODE_BYTES: usize = 64;
+/// Bytes of a token: one that names dozens of rooms, and the claims of a school's own beside them.
+pub const TOKEN_BYTES: usize = 2048;
+/// Bytes of the secret that tokens are signed with; nobody writes more than a line.
+pub const SECRET_BYTES: usize = 4096;
+/// A secret shorter than what it makes (RFC 7518, section 3.2) is weaker than it need be.
+pub const SECRET_BYTES_ENOUGH: usize = 32;
 /// Seconds that a removed member can be kept out for: a day.
 pub const REMOVED_FOR_S: u32 = 86_400;
 /// Members that one room keeps out at once; one more, and whoever may come back soonest may at once.
@@ -126,12 +132,35 @@ pub const QUIET_MS: u64 = 5_000;
 
 /// Bad messages in a row (`bad_json`, `unknown_type`, `too_long`) before the connection is closed.
 pub const BAD_IN_A_ROW: u8 = 16;
-/// Joins refused for a passcode, over the life of a connection, before it is closed.
-pub const WRONG_PASSCODES: u8 = 5;
+/// Joins refused for a token or a passcode, over the life of a connection, before it is closed.
+pub const WRONG_CREDENTIALS: u8 = 5;
+/// Wrong tokens and passcodes that one address may show in a minute for nothing: a class in which many mistype.
+pub const GUESSES_A_MINUTE: u32 = 20;
+/// What each costs, in seconds of that minute: with all of them gone, so long nobody is let in from there who would have to be asked.
+pub const GUESS_S: u32 = 3;
+/// Addresses whose guesses are counted at once; of more, the one that guessed longest ago is forgotten.
+pub const GUESSING_ADDRESSES: usize = 1024;
 /// Messages refused for their rate within [`REFUSALS_MS`] before the connection is closed.
 pub const REFUSALS: u16 = 100;
 /// The time within which [`REFUSALS`] are counted.
 pub const REFUSALS_MS: u64 = 10_000;
+
+// ---- The hub's own age --------------------------------------------------------------------------
+
+/// When this hub was built, in seconds since 1970: where a build says so (`SOURCE_DATE_EPOCH`, as packagers do), else a day before it that a
+/// release moves. A wall clock before it was never set, and says nothing of when a token ends.
+pub const BUILT_S: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(seconds) => number(seconds),
+    // 2026-01-01.
+    None => 1_767_225_600,
+};
+
+const fn number(text: &str) -> u64 {
+    match u64::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("SOURCE_DATE_EPOCH is no number of seconds"),
+    }
+}
 
 // ---- Sockets ------------------------------------------------------------------------------------
 
@@ -160,6 +189,9 @@ const _: () = {
     // A timer is known by a 32-bit number: one a connection, then one a room.
     assert!((CONNECTIONS.max + SPARE_CONNECTIONS) as u64 + (ROOMS.max as u64) < u32::MAX as u64);
     assert!(HEAD_BYTES <= READ_BYTES);
+    assert!(GUESSES_A_MINUTE * GUESS_S == 60);
+    // A join with everything in it fits into a message.
+    assert!(TOKEN_BYTES + 8 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES < MESSAGE_BYTES.default as usize);
 };
 
 // ---- The memory sum -----------------------------------------------------------------------------

@@ -21,8 +21,8 @@ impl From<IpAddr> for Address {
 #[cfg(test)]
 impl Address {
     /// One of many that differ, for tests of what is built on them.
-    pub fn nth(n: u8) -> Self {
-        Address([n; 16])
+    pub fn nth(n: u32) -> Self {
+        Address(u128::from(n).to_be_bytes())
     }
 }
 

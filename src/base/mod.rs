@@ -1,6 +1,7 @@
 //! Small pure tools that know nothing of rooms or sockets.
 
 mod address;
+pub mod base64url;
 mod now;
 mod rate;
 mod slots;

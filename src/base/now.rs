@@ -9,7 +9,7 @@ pub struct Now {
     /// Milliseconds since the hub started. Never goes back: every period is measured with it.
     pub monotonic_ms: u64,
     /// Milliseconds since 1970. A board without a clock battery may be years off, and may jump;
-    /// it is told to people and decides nothing.
+    /// it is told to people, and decides nothing but whether a token's time has come and is over.
     pub wall_ms: u64,
 }
 

@@ -14,8 +14,8 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// One bucket: what was spent of a [`Rate`]. The default is a full one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One bucket: what was spent of a [`Rate`]. The default is a full one. Of two of one rate, the lesser is full again sooner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spent {
     full_at_ns: u64,
 }
@@ -36,6 +36,18 @@ impl Spent {
             self.full_at_ns = full_at_ns;
         }
         there
+    }
+
+    /// Whether [`Spent::spend`] would find so many.
+    #[must_use]
+    pub fn has(mut self, rate: Rate, units: u32, now_ms: u64) -> bool {
+        self.spend(rate, units, now_ms)
+    }
+
+    /// Whether all that was spent has come back: it is as one that was never used.
+    #[must_use]
+    pub fn is_full(self, now_ms: u64) -> bool {
+        self.full_at_ns <= now_ms * 1_000_000
     }
 }
 
@@ -62,6 +74,16 @@ mod tests {
         assert!(spent.spend(RATE, 1, 5_050));
         assert!(!spent.spend(RATE, 1, 5_050));
         assert!(spent.spend(RATE, 40, 60_000));
+    }
+
+    #[test]
+    fn to_look_spends_nothing() {
+        let mut spent = Spent::default();
+        assert!(spent.is_full(0) && spent.has(RATE, 40, 0) && spent.has(RATE, 40, 0));
+        assert!(spent.spend(RATE, 40, 0));
+        assert!(!spent.has(RATE, 1, 49) && spent.has(RATE, 1, 50));
+        assert!(!spent.is_full(1_999) && spent.is_full(2_000));
+        assert!(Spent::default() < spent);
     }
 
     #[test]

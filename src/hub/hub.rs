@@ -4,6 +4,7 @@
 //! bytes of WebSocket beyond whole frames, how anything is logged; what messages mean (`requests`), who gets a seat (`join`), and what time brings
 //! (`deadlines`), and what an owner may (`moderation`).
 
+use super::guesses::Guesses;
 use super::outlet::Outlet;
 use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
@@ -22,6 +23,7 @@ pub struct Hub {
     rooms_made: u64,
     pub(super) tokens: Tokens,
     pub(super) seals: Seals,
+    pub(super) guesses: Guesses,
     /// Seats in all rooms, lingering ones too, and how many there may be: as many as all connections together may have.
     pub(super) seats: u64,
     pub(super) seats_max: u64,
@@ -52,6 +54,7 @@ impl Hub {
             rooms_made: rooms.len().into(),
             tokens: Tokens::new(secret),
             seals: Seals::new(&settings.seal_keys, secret),
+            guesses: Guesses::default(),
             seats: 0,
             seats_max: u64::from(connections) * u64::from(settings.rooms_per_connection),
             rooms,

@@ -1,8 +1,9 @@
 //! Who gets a seat.
 //!
 //! Owns: how a join is judged, and the ways to a seat: a new one, one's own from before, and one whose holder may be dead (PROTOCOL.md: Join,
-//! Recovery, Failures). Refuses to know: what is said from a seat, and when it ends.
+//! Recovery, Failures). Refuses to know: what lets somebody in (`auth`), what is said from a seat, and when it ends.
 
+use super::auth::Word;
 use super::hub::{Hub, identity, peer_mut};
 use super::outlet::Outlet;
 use super::peer::{Probe, SeatRef};
@@ -12,7 +13,7 @@ use super::seals::Voice;
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen};
-use crate::wire::request::Resume;
+use crate::wire::request::{Credentials, Resume};
 use crate::wire::{CloseReason, Code, Failure, Member};
 
 /// A join, as it was asked for.
@@ -22,7 +23,7 @@ pub(super) struct Asked<'a> {
     pub from: &'a Member<'a>,
     pub room_number: &'a str,
     pub resume: &'a Resume<'a>,
-    pub owner_passcode: Option<&'a str>,
+    pub credentials: &'a Credentials<'a>,
     /// The request's `ref` as JSON text.
     pub reference: Option<&'a str>,
 }
@@ -44,21 +45,32 @@ impl Hub {
         if let Some(join_by_ms) = &mut peer.join_by_ms {
             *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
         }
-        let (rooms_taken, address, voice) = (peer.seats.len(), peer.address, peer.voice);
         let is_another = !peer.id.is_empty() && peer.id != *asked.from.id;
+        let (rooms_taken, address, voice) = (peer.seats.len(), peer.address, peer.voice);
         let found = self.room_key(asked.room_number);
+        let found_room = found.and_then(|room| self.rooms.get(room));
+        let shown = found_room.map_or_else(Shown::default, |room| self.shown(room, asked));
+        let resumes = shown.joined_seq.is_some();
+        self.check_guesses(found_room, asked, address, resumes)?;
         self.check_voice(voice, found)?;
+        let pass = self.check_token(found_room, asked, address, resumes)?;
         if is_another {
             return Err(identity());
         }
         if found.is_none() && !self.settings.auto_create {
             return Err(Failure::new(Code::NoSuchRoom, "没有这个房间 (there is no such room)"));
         }
-        let (mut shown, mut right) = (Shown::default(), None);
-        if let Some(room) = found.and_then(|room| self.rooms.get(room)) {
+        let (mut right, mut is_guess) = (None, false);
+        if let Some(room) = found_room {
             self.check_kept_out(room, asked)?;
-            shown = self.shown(room, asked);
-            right = self.right(room, asked, shown.joined_seq)?;
+            let word = if pass.is_looked_at { self.owner_word(room, asked) } else { Word::Unasked };
+            right = self.right(room, asked, shown.joined_seq, pass.owns, word)?;
+            self.check_passcode(room, asked, resumes, word)?;
+            // To have a seat is no leave to guess what makes one its owner.
+            is_guess = resumes && word == Word::Wrong;
+        }
+        if is_guess {
+            self.guesses.add(address, now.monotonic_ms);
         }
         if let Some(room) = found
             && let Some(taken) = self.rooms.get(room).and_then(|room| room.seat_of(&IdJson::new(&asked.from.id)))

@@ -3,6 +3,7 @@
 //! Owns: locking, quietening, removing and letting back in, and who is asked to prove what (PROTOCOL.md, Moderation). Refuses to know: who gets a
 //! seat otherwise (`join`), and how what holds in a room is kept (`rule`).
 
+use super::auth::Word;
 use super::hub::{Hub, peer_mut};
 use super::join::Asked;
 use super::outlet::Outlet;
@@ -95,23 +96,22 @@ impl Hub {
         }
     }
 
-    /// The right by which the joiner is to own the room, where the operator or an earlier seat gives it one. A good resume token, of the seat of
-    /// the join `token_of`, stands for the passcode that whoever comes under the owner's id has to show.
-    pub(super) fn right(&self, room: &Room, asked: &Asked, token_of: Option<u64>) -> Result<Option<Right>, Failure> {
+    /// The right by which the joiner is to own the room, where the school (its token `owns`), the operator or an earlier seat gives it one. A good
+    /// resume token, of the seat of the join `token_of`, stands for the passcode that whoever comes under the owner's id has to show.
+    pub(super) fn right(
+        &self,
+        room: &Room,
+        asked: &Asked,
+        token_of: Option<u64>,
+        owns: bool,
+        word: Word,
+    ) -> Result<Option<Right>, Failure> {
         let is_named = room.owner_id.as_deref() == Some(&*asked.from.id);
-        let shown = asked.owner_passcode;
-        let is_right = match &room.owner_passcode {
-            None => is_named,
-            // Where somebody is named, the passcode is that one's.
-            Some(_) if room.owner_id.is_some() && !is_named => false,
-            Some(passcode) => shown.is_some_and(|shown| self.tokens.are_same(shown, &passcode.0)),
-        };
-        let is_asked = room.owner_passcode.is_some() && (is_named || room.owner_id.is_none() && shown.is_some());
-        if is_right {
+        if owns || word == Word::Right || is_named && room.owner_passcode.is_none() {
             Ok(Some(Right::Own))
         } else if token_of.is_some_and(|joined_seq| room.rule.is_keeper(joined_seq)) {
             Ok(Some(Right::Earlier))
-        } else if is_asked && token_of.is_none() {
+        } else if matches!(word, Word::Missing | Word::Wrong) && token_of.is_none() {
             let msg = "extendFields.ownerPasscode: 老师口令缺失或不对 (the owner's passcode is missing or wrong)";
             Err(Failure::new(Code::Passcode, msg))
         } else {

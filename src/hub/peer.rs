@@ -56,7 +56,7 @@ pub(super) struct Peer {
     /// A fragment of the message in progress was over the rate.
     over_rate: bool,
     bad_in_a_row: u8,
-    wrong_passcodes: u8,
+    wrong_credentials: u8,
     /// When messages were refused for their rate, the oldest first. Nearly nobody has any.
     refused_ms: Option<Box<heapless::Deque<u64, { limits::REFUSALS as usize }>>>,
 }
@@ -77,7 +77,7 @@ impl Peer {
             bytes: Spent::default(),
             over_rate: false,
             bad_in_a_row: 0,
-            wrong_passcodes: 0,
+            wrong_credentials: 0,
             refused_ms: None,
         }
     }
@@ -111,10 +111,10 @@ impl Peer {
         self.bad_in_a_row >= limits::BAD_IN_A_ROW
     }
 
-    /// Notes a join refused for a passcode. Says whether patience is at its end.
+    /// Notes a join refused for a token or a passcode. Says whether patience is at its end.
     pub fn was_wrong(&mut self) -> bool {
-        self.wrong_passcodes = self.wrong_passcodes.saturating_add(1);
-        self.wrong_passcodes >= limits::WRONG_PASSCODES
+        self.wrong_credentials = self.wrong_credentials.saturating_add(1);
+        self.wrong_credentials >= limits::WRONG_CREDENTIALS
     }
 
     /// Notes a message refused for its rate. Says whether patience is at its end: [`limits::REFUSALS`] within any [`limits::REFUSALS_MS`].

@@ -7,7 +7,7 @@
 use super::hub::{Hub, identity, peer_mut};
 use super::join::Asked;
 use super::outlet::Outlet;
-use super::peer::{Peer, SeatRef};
+use super::peer::SeatRef;
 use super::room::Room;
 use super::seals::{NotOpened, Voice};
 use crate::base::{Key, Now};
@@ -77,11 +77,10 @@ impl Hub {
                 let msg = "太快了,这条消息没有送出 (too fast: this message was not delivered)";
                 Err(Failure::new(Code::RateLimited, msg))
             }
-            Ok(Request::Join { from, room_number, resume, owner_passcode }) => {
-                let owner_passcode = owner_passcode.as_deref();
-                let (from, room_number, resume) = (&from, &*room_number, &resume);
-                let asked = Asked { now, who, from, room_number, resume, owner_passcode, reference };
-                self.join(&asked, outlet)
+            Ok(Request::Join { from, room_number, resume, credentials }) => {
+                let (from, room_number, resume, credentials) = (&from, &*room_number, &resume, &credentials);
+                let asked = Asked { now, who, from, room_number, resume, credentials, reference };
+                self.join(&asked, outlet).inspect_err(|failure| self.refused_join(&asked, failure.code, outlet))
             }
             Ok(Request::Leave { room_number }) => self.leave(now, who, &room_number, reference, outlet),
             Ok(Request::Say { data_type, room_number, from_id, content }) => {
@@ -97,9 +96,6 @@ impl Hub {
             Ok(Request::Pull { room_number }) => self.pull(who, &room_number, reference, outlet),
         };
         if let Err(failure) = done {
-            if failure.code == Code::Passcode && peer_mut(&mut self.peers, who).is_some_and(Peer::was_wrong) {
-                outlet.close(who, CloseReason::Guessing);
-            }
             self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
         }
     }

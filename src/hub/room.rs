@@ -86,6 +86,7 @@ pub(super) struct Room {
     configured: bool,
     /// Whom the operator named as the owner, by id; else it is whoever joins while nobody is here.
     pub owner_id: Option<String>,
+    pub passcode: Option<Passcode>,
     pub owner_passcode: Option<Passcode>,
     pub rule: Rule,
     /// `"number":…` to `"createTime":…`, and behind that what holds in the room; made anew when either changes.
@@ -112,6 +113,7 @@ impl Room {
     pub fn configured(settings: &RoomSettings, instance: u64, now: Now) -> Self {
         let mut room = Room::new(instance, &settings.number, &settings.name, &settings.desc, now);
         room.configured = true;
+        room.passcode.clone_from(&settings.passcode);
         room.owner_passcode.clone_from(&settings.owner_passcode);
         if let Some(owner) = &settings.owner {
             room.owner_id = Some(owner.id.to_string());
@@ -136,6 +138,7 @@ impl Room {
             created_ms: now.wall_ms,
             configured: false,
             owner_id: None,
+            passcode: None,
             owner_passcode: None,
             rule: Rule::default(),
             fields: String::new(),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::jwt::TokenKey;
 use crate::limits;
 use crate::wire::Member;
 use crate::wire::seal::KEY_BYTES;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub auto_create: bool,
     /// How long an empty room is kept, in seconds.
     pub empty_for_s: u32,
+    /// What signs the token that everyone has to show who joins; `None` asks for none.
+    pub token_key: Option<TokenKey>,
     /// The rooms that are always there.
     pub configured: Vec<RoomSettings>,
     /// Keys for sealed frames with the ids by which frames name them, each id once, at most [`limits::SEAL_KEYS`].
@@ -75,6 +78,8 @@ pub struct RoomSettings {
     pub desc: String,
     /// Whose it is; where nobody is named, the first to join.
     pub owner: Option<Member<'static>>,
+    /// What everyone has to know who joins it.
+    pub passcode: Option<Passcode>,
     /// What shows that it is one's own; where nobody is named, whoever shows it owns the room.
     pub owner_passcode: Option<Passcode>,
 }
@@ -107,6 +112,7 @@ impl Default for Settings {
             history: limits::HISTORY.default,
             auto_create: true,
             empty_for_s: limits::EMPTY_FOR_S.default,
+            token_key: None,
             configured: Vec::new(),
             seal_keys: Vec::new(),
             encryption_required: false,

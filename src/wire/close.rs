@@ -26,7 +26,7 @@ pub enum CloseReason {
     Flood,
     /// It never took a seat.
     NeverJoined,
-    /// Too many joins refused for a passcode.
+    /// Too many joins refused for a token or a passcode.
     Guessing,
     /// A sealed frame that no key of the hub's opens.
     NotOpened,
@@ -112,7 +112,7 @@ impl CloseReason {
             CloseReason::BadMessages => "too many bad messages in a row",
             CloseReason::Flood => "too many messages over the rate",
             CloseReason::NeverJoined => "no room joined in time",
-            CloseReason::Guessing => "too many wrong passcodes",
+            CloseReason::Guessing => "too many wrong tokens or passcodes",
             CloseReason::NotOpened => "a sealed frame that no key here opens",
             CloseReason::Overload => "the hub owes too many replies; try again later",
             CloseReason::Heartbeat => "no heartbeat",

@@ -39,6 +39,8 @@ pub enum Code {
     HubFull,
     /// The connection's table is full.
     TooManyRooms,
+    /// A token that is missing or wrong.
+    Token,
     /// A passcode that is missing or wrong.
     Passcode,
     /// A key for sealed frames that the hub does not have, or another than the room's.
@@ -75,6 +77,7 @@ impl Code {
             Code::RoomFull => "room_full",
             Code::HubFull => "hub_full",
             Code::TooManyRooms => "too_many_rooms",
+            Code::Token => "token",
             Code::Passcode => "passcode",
             Code::Key => "key",
             Code::Encryption => "encryption",
@@ -119,8 +122,8 @@ pub enum Request<'a> {
         room_number: Cow<'a, str>,
         /// What it shows of an earlier seat.
         resume: Resume<'a>,
-        /// `ownerPasscode`: what shows that the room is its own.
-        owner_passcode: Option<Cow<'a, str>>,
+        /// What it shows of being allowed to.
+        credentials: Credentials<'a>,
     },
     /// dataType 2, under msgType 2 or 3.
     Leave {
@@ -186,6 +189,18 @@ pub struct Resume<'a> {
     pub last_seq: Option<u64>,
 }
 
+/// What a join shows of being allowed to (PROTOCOL.md, Authentication and Moderation). Of its length and kind only: a hub that asks for none of it
+/// ignores what it says.
+#[derive(Debug, Default, PartialEq)]
+pub struct Credentials<'a> {
+    /// `token`: what the school says of the joiner.
+    pub token: Option<Cow<'a, str>>,
+    /// `passcode`: what those who may enter the room know.
+    pub passcode: Option<Cow<'a, str>>,
+    /// `ownerPasscode`: what shows that the room is its own.
+    pub owner_passcode: Option<Cow<'a, str>>,
+}
+
 /// Numbers of room frames, as a receipt names them.
 #[derive(Debug, PartialEq)]
 pub struct Seqs {
@@ -245,6 +260,10 @@ struct ExtendFields<'a> {
     resume_token: Raw<'a>,
     #[serde(borrow)]
     last_seq: Raw<'a>,
+    #[serde(borrow)]
+    token: Raw<'a>,
+    #[serde(borrow)]
+    passcode: Raw<'a>,
     #[serde(borrow)]
     owner_passcode: Raw<'a>,
 }
@@ -321,9 +340,8 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
     Ok(match kind {
         Kind::Join => {
             let from = member(required(FROM, data.from, "an object")?)?;
-            let owner_passcode =
-                optional_string("extendFields.ownerPasscode", extend_fields.owner_passcode, limits::PASSCODE_BYTES)?;
-            Request::Join { from, room_number, resume: resume(&extend_fields)?, owner_passcode }
+            let (resume, credentials) = (resume(&extend_fields)?, credentials(&extend_fields)?);
+            Request::Join { from, room_number, resume, credentials }
         }
         Kind::Leave => Request::Leave { room_number },
         Kind::Say(data_type) => {
@@ -378,6 +396,15 @@ fn resume<'a>(extend_fields: &ExtendFields<'a>) -> Result<Resume<'a>, Failure> {
         Some(raw) => Some(integer("extendFields.lastSeq", raw)?.unwrap_or(u64::MAX)),
     };
     Ok(Resume { token, last_seq })
+}
+
+fn credentials<'a>(extend_fields: &ExtendFields<'a>) -> Result<Credentials<'a>, Failure> {
+    let ExtendFields { token, passcode, owner_passcode, .. } = *extend_fields;
+    Ok(Credentials {
+        token: optional_string("extendFields.token", token, limits::TOKEN_BYTES)?,
+        passcode: optional_string("extendFields.passcode", passcode, limits::PASSCODE_BYTES)?,
+        owner_passcode: optional_string("extendFields.ownerPasscode", owner_passcode, limits::PASSCODE_BYTES)?,
+    })
 }
 
 fn seqs(raw: Raw<'_>) -> Result<Seqs, Failure> {
@@ -538,7 +565,7 @@ mod tests {
     fn null_reads_as_absent_and_unknown_fields_as_nothing() {
         let mut message = join();
         message["textData"]["data"]["from"] = json!({"id": "a", "personName": null, "nickName": null, "age": [1]});
-        message["extendFields"] = json!({"ref": null, "token": {"x": 1}});
+        message["extendFields"] = json!({"ref": null, "token": null, "later": {"x": 1}});
         message["more"] = json!([[[]]]);
         let text = message.to_string();
         let Envelope { reference: None, request: Ok(Request::Join { from, .. }) } = Envelope::read(&text) else {
@@ -726,6 +753,39 @@ mod tests {
             let mut message = chat();
             message["extendFields"] = json!({ field: wrong });
             assert!(Envelope::read(&message.to_string()).request.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_join_shows_what_lets_it_in_each_within_its_limit() {
+        for (field, limit) in [("token", 2048), ("passcode", 64), ("ownerPasscode", 64)] {
+            let shown = |value: Value| {
+                let mut message = join();
+                message["extendFields"] = json!({ field: value });
+                let text = message.to_string();
+                match Envelope::read(&text).request {
+                    Ok(Request::Join { credentials: Credentials { token, passcode, owner_passcode }, .. }) => {
+                        let all = [("token", token), ("passcode", passcode), ("ownerPasscode", owner_passcode)];
+                        assert!(all.iter().all(|(name, value)| *name == field || value.is_none()), "{field}");
+                        Ok(all.into_iter().find_map(|(_, value)| value).map(Cow::into_owned))
+                    }
+                    other => Err(other.unwrap_err()),
+                }
+            };
+            let longest = "x".repeat(limit);
+            assert_eq!(shown(Value::Null), Ok(None));
+            assert_eq!(shown(json!("")), Ok(Some(String::new())));
+            assert_eq!(shown(json!(longest)), Ok(Some(longest.clone())));
+            let says = format!("extendFields.{field}: {} bytes, at most {limit} are allowed", limit + 1);
+            assert_eq!(shown(json!(longest + "x")), Err(Failure::new(Code::TooLong, says)));
+            for wrong in [json!(1234), json!(["a"]), json!({}), json!(true)] {
+                let says = format!("extendFields.{field}: expected a string");
+                assert_eq!(shown(wrong.clone()), Err(Failure::new(Code::BadJson, says)));
+                // They mean something in a join alone.
+                let mut message = chat();
+                message["extendFields"] = json!({ field: wrong });
+                assert!(Envelope::read(&message.to_string()).request.is_ok());
+            }
         }
     }
 

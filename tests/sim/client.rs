@@ -453,8 +453,11 @@ pub fn bad(rng: &mut Rng, serial: usize) -> Vec<Unit> {
         11 => (resume("resumeToken", json!(7)), "bad_json", true),
         12 => (resume("resumeToken", json!("t".repeat(65))), "too_long", true),
         13 => (resume("lastSeq", json!("7")), "bad_json", true),
-        14 => (resume("ownerPasscode", json!({})), "bad_json", true),
-        15 => (resume("ownerPasscode", json!("p".repeat(65))), "too_long", true),
+        14 => (resume(rng.pick(&["ownerPasscode", "passcode", "token"]), json!({})), "bad_json", true),
+        15 => {
+            let (field, most) = rng.pick(&[("ownerPasscode", 64), ("passcode", 64), ("token", 2048)]);
+            (resume(field, json!("p".repeat(most + 1))), "too_long", true)
+        }
         16 => (moderation(4, "locked", json!("true")), "bad_json", true),
         17 => (moderation(4, "quiet", json!(1)), "bad_json", true),
         18 => (moderation(5, "forS", rng.pick(&[json!(null), json!(-1), json!(86_401), json!(1.0)])), "bad_json", true),

@@ -43,6 +43,8 @@ pub struct Counts {
     pub shared: usize,
     pub wrong_passcodes: usize,
     pub guessers: usize,
+    /// Joins whose passcode was not looked at, since too many were wrong that came from there.
+    pub unheard: usize,
     pub not_owners: usize,
     pub no_such_members: usize,
     /// Who asked for an owner's lingering seat, and had no right to it.
@@ -93,6 +95,7 @@ impl fmt::Display for Counts {
             (self.shared, "not by a shared one"),
             (self.wrong_passcodes, "wrong passcodes"),
             (self.guessers, "guessers"),
+            (self.unheard, "not looked at"),
             (self.not_owners, "not owners"),
             (self.no_such_members, "no such members"),
             (self.guarded, "guarded seats"),

@@ -37,20 +37,22 @@ impl Model {
         if let Some(join_by_ms) = &mut peer.join_by_ms {
             *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
         }
-        if !peer.id.is_empty() && *peer.id != *member.id {
+        let is_another = !peer.id.is_empty() && *peer.id != *member.id;
+        let is_full = peer.seats.len() == self.settings.rooms_per_connection as usize;
+        let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
+        let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
+        let opens = given.map(|given| given.joined_seq);
+        let is_looked_at = self.check_guesses(asked, found, opens.is_some())?;
+        if is_another {
             return Err("identity");
         }
         if found.is_none() && !self.settings.auto_create {
             return Err("no_such_room");
         }
-        let is_full = peer.seats.len() == self.settings.rooms_per_connection as usize;
-        let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
-        let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
-        let opens = given.map(|given| given.joined_seq);
         let mut claim = None;
         if let Some(room) = found {
             self.check_kept_out(room, asked)?;
-            claim = self.claim(room, asked, opens)?;
+            claim = self.claim(room, asked, opens, is_looked_at)?;
             // The rest of what was shown to be seen, where all of it can be had.
             let rest = resume.last_seq.and_then(|last_seq| u64::try_from(last_seq).ok()).filter(|last_seq| {
                 let room = &self.rooms[room];

@@ -18,7 +18,7 @@ use crate::counts::Counts;
 use crate::expected::{Item, Joined, Reply, SLACK_BYTES, Told};
 use crate::frame::{Frame, Leave, News, Who};
 use crate::joining::Asked;
-use crate::peer::{End, Peer, Stage};
+use crate::peer::{Bucket, End, Peer, Stage};
 use crate::room::{Linger, Room, Seat};
 use crate::text;
 
@@ -46,6 +46,8 @@ pub struct Model {
     pub standing: Vec<usize>,
     pub seats_max: usize,
     pub given: HashMap<Rc<str>, Given>,
+    /// What is left to each address of the minute in which it may guess.
+    pub guesses: HashMap<IpAddr, Bucket>,
     pub counts: Counts,
 }
 
@@ -60,6 +62,7 @@ impl Model {
             peers: Vec::new(),
             here: Vec::new(),
             given: HashMap::new(),
+            guesses: HashMap::new(),
             counts: Counts::default(),
         }
     }

@@ -12,6 +12,7 @@ use classhub::limits;
 use crate::frame::Who;
 use crate::joining::Asked;
 use crate::model::Model;
+use crate::peer::Bucket;
 use crate::text;
 
 /// Why somebody is to own a room.
@@ -210,22 +211,55 @@ impl Model {
     }
 
     /// By what the joiner claims the room, whoever sits there. A good token, of the seat of the join `token_of`, stands for the passcode.
-    pub fn claim(&self, room: usize, asked: &Asked, token_of: Option<u64>) -> Result<Option<Claim>, &'static str> {
+    pub fn claim(
+        &mut self,
+        room: usize,
+        asked: &Asked,
+        token_of: Option<u64>,
+        is_looked_at: bool,
+    ) -> Result<Option<Claim>, &'static str> {
         let Rule { named, passcode, keeper, .. } = &self.rooms[room].rule;
         let is_named = named.as_deref() == Some(&*asked.member.id);
-        let is_right = passcode.as_deref() == asked.owner_passcode;
+        let is_right = is_looked_at && passcode.as_deref() == asked.owner_passcode;
         let (is_operators, is_wrong) = match (named, passcode) {
             (Some(_), Some(_)) => (is_named && is_right, is_named && !is_right),
             (Some(_), None) => (is_named, false),
             (None, Some(_)) => (is_right, !is_right && asked.owner_passcode.is_some()),
             (None, None) => (false, false),
         };
+        let is_keepers = token_of.is_some() && token_of == *keeper;
+        if is_wrong && is_looked_at && asked.owner_passcode.is_some_and(|word| !word.is_empty()) {
+            self.guesses_of(asked.who).spend(3, 1, 60, asked.now.monotonic_ms);
+        }
         match token_of {
             _ if is_operators => Ok(Some(Claim::Operator)),
             None if is_wrong => Err("passcode"),
-            Some(joined_seq) if *keeper == Some(joined_seq) => Ok(Some(Claim::Earlier)),
-            _ => Ok(None),
+            _ => Ok(is_keepers.then_some(Claim::Earlier)),
         }
+    }
+
+    /// What is left of the minute in which somebody at this address may guess: each guess costs three seconds of it.
+    fn guesses_of(&mut self, who: usize) -> &mut Bucket {
+        self.guesses.entry(self.peers[who].address).or_insert_with(Bucket::full)
+    }
+
+    /// Whether a passcode is looked at. Where it is not, only a good resume token gets anybody in who would have to show one.
+    pub fn check_guesses(&mut self, asked: &Asked, room: Option<usize>, resumes: bool) -> Result<bool, &'static str> {
+        let is_asked = room.is_some_and(|room| {
+            let Rule { named, passcode, .. } = &self.rooms[room].rule;
+            let is_asked = named.as_deref().map(|named| named == asked.member.id);
+            passcode.is_some() && is_asked.unwrap_or(asked.owner_passcode.is_some())
+        });
+        let is_looked_at = !is_asked || self.guesses_of(asked.who).has(3, 1, 60, asked.now.monotonic_ms);
+        self.counts.unheard += usize::from(!is_looked_at);
+        if is_looked_at || resumes {
+            return Ok(is_looked_at);
+        }
+        let peer = &mut self.peers[asked.who];
+        if peer.is_refused(asked.now.monotonic_ms) {
+            peer.ends("closed", 1008);
+        }
+        Err("rate_limited")
     }
 
     /// A join was refused for a passcode.

@@ -66,7 +66,7 @@ pub struct Peer {
 
 impl Peer {
     pub fn new(address: IpAddr) -> Self {
-        let full = Bucket { left: u64::MAX >> 1, at_ms: 0 };
+        let full = Bucket::full;
         Peer {
             stage: Stage::Head,
             address,
@@ -79,8 +79,8 @@ impl Peer {
             bad_in_a_row: 0,
             guesses: 0,
             refused_ms: Vec::new(),
-            frames: Bucket { ..full },
-            bytes: full,
+            frames: full(),
+            bytes: full(),
             over_rate: false,
             late_ping: None,
             expected: Expected::default(),
@@ -116,6 +116,17 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    pub fn full() -> Self {
+        Bucket { left: u64::MAX >> 1, at_ms: 0 }
+    }
+
+    /// Whether so much could be spent.
+    pub fn has(&mut self, units: u32, per_second: u32, burst: u32, now_ms: u64) -> bool {
+        let there = self.spend(units, per_second, burst, now_ms);
+        self.left += u64::from(units) * u64::from(there) * 1000;
+        there
+    }
+
     pub fn spend(&mut self, units: u32, per_second: u32, burst: u32, now_ms: u64) -> bool {
         if per_second == 0 {
             return true;

@@ -117,6 +117,7 @@ impl World {
             auto_create: rng.chance(85),
             empty_for_s: rng.range(1, 60) as u32,
             configured,
+            // Everyone may come in who knows the network.
             ..Settings::default()
         };
         let options = Options {
