@@ -4,9 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use classhub::host::cli::{self, Command};
+use classhub::host::cli::{self, Command, TokenOptions};
+use classhub::host::clock::Clock;
 use classhub::host::config::Config;
-use classhub::host::{addresses, descriptors, logging};
+use classhub::host::{addresses, descriptors, logging, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
 use classhub::net::{BindError, Server};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Help => print(cli::HELP),
         Command::Version => print(concat!("classhub ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check(options) => options.load().map_err(Into::into).and_then(|config| check(&config)),
+        Command::Token(options) => token(&options),
         Command::Serve(options) => options.load().map_err(Into::into).and_then(serve),
     };
     match done {
@@ -48,6 +50,14 @@ fn check(config: &Config) -> Done {
     print(&config.report().to_string())
 }
 
+fn token(options: &TokenOptions) -> Done {
+    let config = Config::read(&options.config)?;
+    for warning in &config.warnings {
+        say(&format!("classhub: {warning}"));
+    }
+    print(&(tokens::make(options, &config, Clock::new().read())? + "\n"))
+}
+
 fn serve(config: Config) -> Done {
     logging::start(config.log);
     for warning in &config.warnings {
@@ -61,7 +71,7 @@ fn serve(config: Config) -> Done {
         connections_per_ip: config.connections_per_ip,
         message_bytes: config.message_bytes,
         reply_bytes: config.reply_bytes,
-        site: Site { allowed_origins: config.allowed_origins.clone(), ..Site::default() },
+        site: Site { allowed_origins: config.allowed_origins.clone(), names: config.names.clone(), ..Site::default() },
     };
     let server = bind(&config, options)?;
     tell_where(&server.addresses());

@@ -12,6 +12,7 @@ use lexopt::{Arg, Parser};
 use log::LevelFilter;
 
 use super::config::{Config, ConfigError, parse_level, parse_listen};
+use crate::limits;
 
 /// What `classhub --help` prints.
 pub const HELP: &str = "\
@@ -25,6 +26,8 @@ Usage:
   classhub [serve] [flags]   run the hub (what happens without a command)
   classhub check [flags]     print every setting, where it comes from, and the
                              most memory that the hub can use; run nothing
+  classhub token --config FILE --sub ID [--room NUMBER]... [--owner] [--ttl TIME]
+                             print a token for whoever is to join as ID
   classhub --help            print this
   classhub --version         print the version
 
@@ -35,10 +38,19 @@ Flags:
                    file says; can be given several times
   --log LEVEL      off, error, warn, info, debug or trace; the default is info
 
+Flags of token, whose secret FILE names as auth.secret_file:
+  --sub ID         the only id that the token lets in
+  --room NUMBER    a room that it is for, all rooms without it; can be given several
+                   times
+  --owner          whoever shows it owns these rooms
+  --ttl TIME       how long it is good, such as 45s, 30m, 8h (the default) or 90d;
+                   none is for ever, and for boards without a clock
+
 Examples:
   classhub
   classhub --listen 0.0.0.0:8080 --log warn
   classhub check --config /etc/classhub.toml
+  classhub token --config /etc/classhub.toml --sub T01 --owner --ttl 90d
 
 Exit codes:
   0  it ended as it was asked to, or the settings are right
@@ -47,7 +59,10 @@ Exit codes:
 ";
 
 /// Commands of the design that this version does not have.
-const LATER: [&str; 3] = ["token", "cert", "status"];
+const LATER: [&str; 2] = ["cert", "status"];
+
+/// How long a token is good where nobody says: a school day.
+const TTL_S: u64 = 8 * 3600;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +71,8 @@ pub enum Command {
     Serve(Options),
     /// Print the settings.
     Check(Options),
+    /// Print a token.
+    Token(TokenOptions),
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -71,6 +88,21 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// How much to log; none leaves that to the file.
     pub log: Option<LevelFilter>,
+}
+
+/// What a token is to say, and who signs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenOptions {
+    /// The configuration that names the secret.
+    pub config: PathBuf,
+    /// The only id that it is for.
+    pub sub: String,
+    /// The only rooms that it is for; empty is all.
+    pub rooms: Vec<String>,
+    /// Whether it makes its bearer their owner.
+    pub owner: bool,
+    /// How long it is good, in seconds; `None` is for ever.
+    pub ttl_s: Option<u64>,
 }
 
 impl Options {
@@ -127,8 +159,9 @@ where
     I::Item: Into<OsString>,
 {
     let mut parser = Parser::from_args(args);
-    let mut command: Option<fn(Options) -> Command> = None;
+    let mut command: Option<Verb> = None;
     let mut options = Options::default();
+    let mut claims = TokenFlags::default();
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
@@ -142,9 +175,20 @@ where
                 let level = read(&mut parser, "--log", parse_level)?;
                 once("--log", options.log.replace(level))?;
             }
+            Arg::Long("sub") => {
+                let sub = read(&mut parser, "--sub", parse_id)?;
+                once("--sub", claims.sub.replace(sub))?;
+            }
+            Arg::Long("room") => claims.rooms.push(read(&mut parser, "--room", parse_id)?),
+            Arg::Long("owner") => claims.owner = true,
+            Arg::Long("ttl") => {
+                let ttl_s = read(&mut parser, "--ttl", parse_ttl)?;
+                once("--ttl", claims.ttl_s.replace(ttl_s))?;
+            }
             Arg::Value(name) if command.is_none() => match name.to_str() {
-                Some("serve") => command = Some(Command::Serve),
-                Some("check") => command = Some(Command::Check),
+                Some("serve") => command = Some(Verb::Serve),
+                Some("check") => command = Some(Verb::Check),
+                Some("token") => command = Some(Verb::Token),
                 Some("help") => return Ok(Command::Help),
                 Some("version") => return Ok(Command::Version),
                 Some(later) if LATER.contains(&later) => {
@@ -156,7 +200,68 @@ where
             flag @ (Arg::Long(_) | Arg::Short(_)) => return Err(flag.unexpected().into()),
         }
     }
-    Ok(command.unwrap_or(Command::Serve)(options))
+    match command.unwrap_or(Verb::Serve) {
+        Verb::Token => claims.with(options).map(Command::Token),
+        _ if claims != TokenFlags::default() => {
+            Err(UsageError("--sub, --room, --owner and --ttl go with the command token".to_owned()))
+        }
+        Verb::Serve => Ok(Command::Serve(options)),
+        Verb::Check => Ok(Command::Check(options)),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Serve,
+    Check,
+    Token,
+}
+
+/// What was typed for a token.
+#[derive(Default, PartialEq)]
+struct TokenFlags {
+    sub: Option<String>,
+    rooms: Vec<String>,
+    owner: bool,
+    ttl_s: Option<Option<u64>>,
+}
+
+impl TokenFlags {
+    fn with(self, options: Options) -> Result<TokenOptions, UsageError> {
+        let missing = |flag| UsageError(format!("a token needs {flag}"));
+        if !options.listen.is_empty() || options.log.is_some() {
+            return Err(UsageError("--listen and --log do not go with the command token".to_owned()));
+        }
+        Ok(TokenOptions {
+            config: options.config.ok_or_else(|| missing("--config FILE, which names the secret"))?,
+            sub: self.sub.ok_or_else(|| missing("--sub ID, whom it is for"))?,
+            rooms: self.rooms,
+            owner: self.owner,
+            ttl_s: self.ttl_s.unwrap_or(Some(TTL_S)),
+        })
+    }
+}
+
+/// An id or a room's number, as a join may have it.
+fn parse_id(text: &str) -> Result<String, String> {
+    if text.len() <= limits::ID_BYTES {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is {} bytes long; at most {} fit", text.len(), limits::ID_BYTES))
+}
+
+/// How long a token is good, in seconds.
+fn parse_ttl(text: &str) -> Result<Option<u64>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let seconds = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)].into_iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?;
+        // A number of 32 bits is some thousand years at most, even of days.
+        number.bytes().all(|b| b.is_ascii_digit()).then(|| Some(u64::from(number.parse::<u32>().ok()?) * seconds))?
+    });
+    let says = || format!("{text:?} is no time such as 45s, 30m, 8h or 90d, nor none");
+    seconds.filter(|seconds| *seconds > 0).map(Some).ok_or_else(says)
 }
 
 /// The value of a flag. An empty one is a shell variable that nobody set.
@@ -238,13 +343,56 @@ mod tests {
             ("--log info --log warn", "--log can be given only once"),
             ("--log loud", "--log: \"loud\" is none of off, error, warn, info, debug, trace"),
             ("--listen 9000", "--listen: \"9000\" is no address to listen on"),
-            ("token", "the command token is not in this version yet"),
+            ("token", "a token needs --config FILE"),
+            ("token --config x", "a token needs --sub ID"),
+            ("token --config x --sub=", "--sub needs a value"),
+            ("token --config x --sub a --sub b", "--sub can be given only once"),
+            ("token --config x --sub a --ttl 1h --ttl none", "--ttl can be given only once"),
+            ("token --config x --sub a --log info", "--listen and --log do not go with the command token"),
+            ("token --config x --sub a --owner=yes", "--owner takes no value such as \"yes\""),
+            ("check --owner", "--sub, --room, --owner and --ttl go with the command token"),
+            ("--ttl none", "--sub, --room, --owner and --ttl go with the command token"),
             ("cert --out x", "the command cert is not in this version yet"),
             ("status", "the command status is not in this version yet"),
         ] {
             let error = typed(line).unwrap_err();
             assert!(error.starts_with(says) && error.ends_with("; see classhub --help"), "{line:?} says {error:?}");
             assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_it_is_told_and_is_good_for_a_school_day() {
+        let token = |line: &str| match typed(&format!("token --config a.toml {line}")) {
+            Ok(Command::Token(options)) => Ok(options),
+            Ok(command) => panic!("{command:?}"),
+            Err(error) => Err(error),
+        };
+        let plain = TokenOptions {
+            config: "a.toml".into(),
+            sub: "T01".into(),
+            rooms: Vec::new(),
+            owner: false,
+            ttl_s: Some(28_800),
+        };
+        assert_eq!(token("--sub T01"), Ok(plain.clone()));
+        let rooms = vec!["E1".to_owned(), "E2".to_owned()];
+        let full = TokenOptions { rooms, owner: true, ttl_s: None, ..plain };
+        assert_eq!(token("--sub=T01 --room E1 --owner --room E2 --ttl none"), Ok(full));
+        for (text, seconds) in
+            [("1s", 1), ("090s", 90), ("30m", 1800), ("8h", 28_800), ("4294967295d", 4_294_967_295 * 86_400)]
+        {
+            assert_eq!(token(&format!("--sub a --ttl {text}")).unwrap().ttl_s, Some(seconds));
+        }
+        for text in ["8", "h", "0s", "-1h", "+1h", "1.5h", "8H", "8 h", "1w", "never", "None", "4294967296s", "８h"] {
+            let error = parse_ttl(text).unwrap_err();
+            assert!(error.contains("no time such as") && error.starts_with(&format!("{text:?}")), "{error}");
+        }
+        let longest = "x".repeat(64);
+        assert_eq!(token(&format!("--sub {longest} --room {longest}")).unwrap().sub, longest);
+        for flag in ["--sub", "--room"] {
+            let error = token(&format!("--sub a {flag} {longest}x")).unwrap_err();
+            assert!(error.starts_with(flag) && error.contains("is 65 bytes long; at most 64 fit"), "{error}");
         }
     }
 
@@ -269,6 +417,9 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command_and_flag_and_fits_a_terminal() {
+        for word in ["token", "--sub", "--room", "--owner", "--ttl"] {
+            assert!(HELP.contains(word), "{word}");
+        }
         for word in ["serve", "check", "--config", "--listen", "--log", "--help", "--version"] {
             assert!(HELP.contains(word), "{word}");
         }

@@ -11,6 +11,7 @@ mod keys;
 mod report;
 mod rooms;
 mod seal_keys;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -47,6 +48,10 @@ pub struct Config {
     /// Origins besides the hub's own whose pages may connect, as browsers write them: in lower case,
     /// without a default port.
     pub allowed_origins: Vec<String>,
+    /// Names by which it may be asked for, beside those that every hub answers to: in lower case.
+    pub names: Vec<String>,
+    /// The file that the key of the tokens was read from, as the configuration names it.
+    pub secret_file: Option<String>,
     /// What the hub itself is told.
     pub hub: Settings,
     /// The files of `hub.seal_keys`, in their order.
@@ -82,6 +87,8 @@ impl Default for Config {
             message_bytes: limits::MESSAGE_BYTES.default,
             reply_bytes: limits::REPLY_BYTES.default,
             allowed_origins: Vec::new(),
+            names: Vec::new(),
+            secret_file: None,
             hub: Settings::default(),
             key_files: Vec::new(),
             warnings: Vec::new(),
@@ -105,17 +112,20 @@ impl Config {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             in_file(ConfigError { line: Some(line), ..ConfigError::of_file("it is not UTF-8 from here on") })
         })?;
-        let config = Config::from_toml(text).map_err(in_file)?;
-        Ok(Config { file: Some(path.to_owned()), ..config })
+        Config { file: Some(path.to_owned()), ..Config::default() }.read_text(text).map_err(in_file)
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file. Files that it names are looked for from where the program runs.
     ///
     /// # Errors
     /// As [`Config::read`], without the file.
     pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
+        Config::default().read_text(text)
+    }
+
+    fn read_text(self, text: &str) -> Result<Config, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| ConfigError::of_syntax(text, &error))?;
-        let mut config = Config::default();
+        let mut config = self;
         for entry in entry::entries_of_file(text, document.get_ref()) {
             keys::refuse_later(&entry)?;
             if entry.path == "room" {

@@ -10,3 +10,4 @@ pub mod config;
 pub mod descriptors;
 pub mod logging;
 pub mod secret;
+pub mod tokens;

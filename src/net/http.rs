@@ -22,6 +22,8 @@ use crate::page::{self, Asset};
 pub struct Site {
     /// Origins that may open a WebSocket beside the hub's own.
     pub allowed_origins: Vec<String>,
+    /// Names by which it may be asked for, beside those that every hub answers to ([`Target::is_of_lan`] and its kind): in lower case.
+    pub names: Vec<String>,
     /// Where the hub listens, with real ports. [`super::Server`] says so once it does.
     pub bound: Vec<SocketAddr>,
     /// Tells the machine's addresses. It is called when an answer needs them, since they come and go, and for no other.
@@ -30,7 +32,7 @@ pub struct Site {
 
 impl Default for Site {
     fn default() -> Self {
-        Site { allowed_origins: Vec::new(), bound: Vec::new(), machine: addresses::of_machine }
+        Site { allowed_origins: Vec::new(), names: Vec::new(), bound: Vec::new(), machine: addresses::of_machine }
     }
 }
 

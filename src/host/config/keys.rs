@@ -7,8 +7,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use log::LevelFilter;
 
-use super::Config;
 use super::entry::{ConfigError, Entry, quoted};
+use super::{Config, secret};
 use crate::limits::{self, Limit};
 
 /// One key. The order of [`KEYS`] is the order of the report, so keys of a table stand together.
@@ -24,6 +24,8 @@ enum Kind {
     Listen,
     Log,
     AllowedOrigins,
+    Names,
+    SecretFile,
 }
 
 macro_rules! number {
@@ -74,18 +76,14 @@ pub(super) static KEYS: &[Key] = &[
     switch!("rooms.auto_create", hub.auto_create),
     number!("rooms.history", HISTORY, hub.history),
     number!("rooms.empty_for_s", EMPTY_FOR_S, hub.empty_for_s),
+    other("auth.secret_file", Kind::SecretFile),
     switch!("encryption.required", hub.encryption_required),
     other("http.allowed_origins", Kind::AllowedOrigins),
+    other("http.names", Kind::Names),
 ];
 
 /// What later versions will have. To ignore one would leave open what the operator wanted shut.
-static LATER: &[(&str, &str)] = &[
-    ("auth", "tokens"),
-    ("tls", "TLS"),
-    ("room.passcode", "passcodes"),
-    ("http.names", "check of its own names"),
-    ("http.metrics", "metrics"),
-];
+static LATER: &[(&str, &str)] = &[("tls", "TLS"), ("http.metrics", "metrics")];
 
 /// The key at `path`.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
@@ -155,6 +153,8 @@ impl Key {
             Kind::Switch { place, .. } => *place(config) = entry.switch()?,
             Kind::Log => config.log = parse_level(entry.text()?).map_err(|says| entry.wrong(says))?,
             Kind::AllowedOrigins => config.allowed_origins = entry.each_text(parse_origin)?,
+            Kind::Names => config.names = entry.each_text(parse_name)?,
+            Kind::SecretFile => secret::read(entry, config)?,
             Kind::Listen => {
                 let listen = entry.each_text(parse_listen)?;
                 config.listen = check_listen(listen).map_err(|says| entry.wrong(says))?;
@@ -163,15 +163,17 @@ impl Key {
         Ok(())
     }
 
-    /// The value in its place, as TOML.
-    pub fn show(&self, config: &Config) -> String {
-        match &self.kind {
+    /// The value in its place, as TOML; `None` where there is none, and no way to write that down.
+    pub fn show(&self, config: &Config) -> Option<String> {
+        Some(match &self.kind {
             Kind::Number { of, .. } => of(config).to_string(),
             Kind::Switch { of, .. } => of(config).to_string(),
             Kind::Log => toml_text(&config.log.to_string().to_lowercase()),
             Kind::AllowedOrigins => toml_list(&config.allowed_origins),
+            Kind::Names => toml_list(&config.names),
+            Kind::SecretFile => toml_text(config.secret_file.as_ref()?),
             Kind::Listen => toml_list(&config.listen),
-        }
+        })
     }
 
     /// The range, for keys that are numbers.
@@ -261,6 +263,21 @@ fn parse_origin(text: &str) -> Result<String, String> {
     if port == default_port { Ok(format!("{scheme}://{host}")) } else { Ok(format!("{scheme}://{host}:{port}")) }
 }
 
+/// Reads a name by which the hub may be asked for, and returns it as browsers write it: in lower case.
+fn parse_name(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    let name = lower.strip_suffix('.').unwrap_or(&lower);
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if name.split('.').all(is_label) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "{} is no name of a host; one looks like \"school.example\", without http://, a port or a path",
+        quoted(text)
+    ))
+}
+
 /// A text as TOML writes it.
 pub(super) fn toml_text(text: &str) -> String {
     let mut written = String::with_capacity(text.len() + 2);
@@ -348,6 +365,23 @@ mod tests {
         ] {
             let says = parse_origin(text).unwrap_err();
             assert!(says.contains("an origin looks like") && says.starts_with(&quoted(text)), "{says}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_kept_as_browsers_write_it() {
+        for (text, kept) in [
+            ("school.example", "school.example"),
+            ("Board.School.Example.", "board.school.example"),
+            ("xn--fiq.cn", "xn--fiq.cn"),
+            ("a_b-1", "a_b-1"),
+        ] {
+            assert_eq!(parse_name(text).as_deref(), Ok(kept));
+        }
+        for text in ["", ".", "a..b", ".a", "*.school.example", "http://a", "a:9000", "a/b", "学校.cn", "[::1]", "a b"]
+        {
+            let says = parse_name(text).unwrap_err();
+            assert!(says.starts_with(&quoted(text)) && says.contains("school.example"), "{says}");
         }
     }
 

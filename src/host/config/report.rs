@@ -34,7 +34,10 @@ impl fmt::Display for Report<'_> {
 impl Report<'_> {
     fn write_keys(&self, f: &mut fmt::Formatter<'_>, table: &str) -> fmt::Result {
         for key in keys::of_table(table) {
-            self.write_value(f, key.name(), &key.show(self.0), key.path)?;
+            match key.show(self.0) {
+                Some(value) => self.write_value(f, key.name(), &value, key.path)?,
+                None => writeln!(f, "# {} is not set", key.name())?,
+            }
         }
         Ok(())
     }
@@ -55,9 +58,11 @@ impl Report<'_> {
             for (name, value) in [("number", &room.number), ("name", &room.name), ("desc", &room.desc)] {
                 self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".{name}")))?;
             }
-            if room.owner_passcode.is_some() {
-                let source = self.source(&rooms::source_key(index, ".owner_passcode"));
-                writeln!(f, "# owner_passcode is set ({source}), and not shown")?;
+            for (name, passcode) in [("passcode", &room.passcode), ("owner_passcode", &room.owner_passcode)] {
+                if passcode.is_some() {
+                    let source = self.source(&rooms::source_key(index, &format!(".{name}")));
+                    writeln!(f, "# {name} is set ({source}), and not shown")?;
+                }
             }
             let Some(owner) = &room.owner else { continue };
             writeln!(f, "[room.owner]")?;

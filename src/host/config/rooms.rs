@@ -56,18 +56,24 @@ fn read_room(
             room.owner = Some(read_owner(index, entry, sources)?);
             continue;
         }
-        if entry.name == "owner_passcode" {
+        let passcode = match &*entry.name {
+            "passcode" => Some(&mut room.passcode),
+            "owner_passcode" => Some(&mut room.owner_passcode),
+            _ => None,
+        };
+        if let Some(place) = passcode {
             let passcode = entry.short_text(limits::PASSCODE_BYTES)?;
             if passcode.is_empty() {
                 return Err(entry.wrong("it must not be empty; without a passcode, take the key out"));
             }
-            room.owner_passcode = Some(Passcode(passcode.to_owned()));
-            sources.insert(source_key(index, ".owner_passcode"), Source::Line(entry.line));
+            *place = Some(Passcode(passcode.to_owned()));
+            sources.insert(source_key(index, &format!(".{}", entry.name)), Source::Line(entry.line));
             continue;
         }
         let Some((_, bytes_max, place)) = ROOM_KEYS.iter().find(|(name, ..)| *name == entry.name) else {
             return Err(entry.wrong(
-                "there is no such key; a [[room]] has number, name, desc, owner_passcode and a table [room.owner]",
+                "there is no such key; a [[room]] has number, name, desc, passcode, owner_passcode and a table \
+                 [room.owner]",
             ));
         };
         *place(&mut room) = entry.short_text(*bytes_max)?.to_owned();
@@ -145,12 +151,14 @@ mod tests {
     #[test]
     fn a_room_is_read_whole() {
         let text = "[[room]]\nnumber = \"E1\"\n[[room]]\nnumber = \"E2\"\nname = \"物理\"\ndesc = \"d\"\n\
-                    owner_passcode = \"芝麻\"\n\
+                    passcode = \"西瓜\"\nowner_passcode = \"芝麻\"\n\
                     [room.owner]\nid = \"T\"\npersonName = \"n\"\npersonNum = \"7\"\nnickName = \"k\"\nheadImgUrl = \"u\"\n";
         let [plain, full] = rooms(text).unwrap().try_into().unwrap();
         assert_eq!(plain, RoomSettings { number: "E1".into(), name: "E1".into(), ..RoomSettings::default() });
         assert_eq!(full.owner_passcode, Some(Passcode("芝麻".into())));
-        assert!(!format!("{full:?}").contains("芝麻"), "it is not shown");
+        assert_eq!(full.passcode, Some(Passcode("西瓜".into())));
+        let shown = format!("{full:?}");
+        assert!(!shown.contains("芝麻") && !shown.contains("西瓜"), "they are not shown");
         assert_eq!((full.number.as_str(), full.name.as_str(), full.desc.as_str()), ("E2", "物理", "d"));
         assert_eq!(full.owner.unwrap().fields().map(|(_, value, _)| value.to_string()), ["T", "n", "7", "k", "u"]);
     }
@@ -177,7 +185,11 @@ mod tests {
             ("[[room]]\nnumber = \"E1\"\n[room.owner]\nid = \"\"", "room.owner.id (line 4): an owner is known by"),
             ("[[room]]\nnumber = \"E1\"\n[room.owner]\nname = \"T\"", "room.owner.name (line 4): there is no such key"),
             ("[[room]]\nnumber = \"E1\"\n[[room.owner]]\nid = \"T\"", "room.owner (line 3): there is one such table"),
-            ("[[room]]\nnumber = \"E1\"\npasscode = \"x\"", "room.passcode (line 3): this version of classhub has no"),
+            (
+                "[[room]]\nnumber = \"E1\"\npasscode = \"\"",
+                "room.passcode (line 3): it must not be empty; without a passcode, take the key out",
+            ),
+            ("[[room]]\nnumber = \"E1\"\npasscode = 1234", "room.passcode (line 3): text in quotes is expected here"),
             (
                 "[[room]]\nnumber = \"E1\"\nowner_passcode = \"\"",
                 "room.owner_passcode (line 3): it must not be empty; without a passcode, take the key out",
@@ -196,8 +208,8 @@ mod tests {
     fn each_text_fits_up_to_its_limit() {
         let owner = Member::default().fields().map(|(name, _, bytes_max)| (format!("owner.{name}"), bytes_max));
         let own = ROOM_KEYS.iter().map(|(name, bytes_max, _)| ((*name).to_owned(), *bytes_max));
-        let passcode = [("owner_passcode".to_owned(), limits::PASSCODE_BYTES)];
-        for (key, bytes_max) in own.chain(owner).chain(passcode) {
+        let passcodes = ["passcode", "owner_passcode"].map(|key| (key.to_owned(), limits::PASSCODE_BYTES));
+        for (key, bytes_max) in own.chain(owner).chain(passcodes) {
             let with = |length: usize| {
                 let number = if key == "number" { "" } else { "number = \"E1\"\n" };
                 let id = if key.starts_with("owner.") && key != "owner.id" { "owner.id = \"T\"\n" } else { "" };

@@ -6,6 +6,7 @@ use log::LevelFilter;
 use proptest::prelude::*;
 
 use super::*;
+use crate::hub::TokenKey;
 use crate::limits::Limit;
 
 fn read(text: &str) -> Config {
@@ -33,6 +34,11 @@ fn room_for(path: &str) -> &'static str {
     }
 }
 
+/// A value as the report has it.
+fn shown(config: &Config, path: &str) -> String {
+    keys::find(path).unwrap().show(config).unwrap()
+}
+
 fn numeric_keys() -> impl Iterator<Item = (&'static str, Limit)> {
     keys::KEYS.iter().filter_map(|key| Some((key.path, key.limit()?)))
 }
@@ -42,13 +48,13 @@ fn without_a_file_everything_is_as_the_limits_say() {
     let config = Config::default();
     assert_eq!(config, read(""));
     for (path, limit) in numeric_keys() {
-        assert_eq!(keys::find(path).unwrap().show(&config), limit.default.to_string(), "{path}");
+        assert_eq!(shown(&config, path), limit.default.to_string(), "{path}");
         assert_eq!(config.source(path), Source::Default);
     }
     assert_eq!(config.listen, ["[::]:9000".parse().unwrap()]);
     assert!(config.listen_is_default());
     assert_eq!(config.log, LevelFilter::Info);
-    assert!(config.allowed_origins.is_empty());
+    assert!(config.allowed_origins.is_empty() && config.names.is_empty() && config.secret_file.is_none());
     assert_eq!(config.hub, Settings::default());
 }
 
@@ -58,7 +64,7 @@ fn every_number_is_legal_from_its_minimum_to_its_maximum() {
     for (path, Limit { min, max, .. }) in numeric_keys() {
         for value in [min, max] {
             let config = read(&(file_with(path, value) + room_for(path)));
-            assert_eq!(keys::find(path).unwrap().show(&config), value.to_string(), "{path}");
+            assert_eq!(shown(&config, path), value.to_string(), "{path}");
             assert_eq!(config.source(path), Source::Line(2));
         }
         for value in [i64::from(min) - 1, i64::from(max) + 1, i64::MIN, i64::MAX] {
@@ -81,13 +87,14 @@ fn a_number_may_be_written_as_toml_writes_numbers() {
 fn every_other_key_is_read() {
     let config = read(
         "listen = [\"127.0.0.1:80\", \"[::1]:81\"]\nlog = \"debug\"\n[rooms]\nauto_create = false\n\
-         [http]\nallowed_origins = [\n  \"http://Board:80\",\n]\n",
+         [http]\nallowed_origins = [\n  \"http://Board:80\",\n]\nnames = [\"School.Example.\"]\n",
     );
     assert_eq!(config.listen, ["127.0.0.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()]);
     assert!(!config.listen_is_default());
     assert_eq!(config.log, LevelFilter::Debug);
     assert!(!config.hub.auto_create);
     assert_eq!(config.allowed_origins, ["http://board"]);
+    assert_eq!(config.names, ["school.example"]);
     assert_eq!(config.source("http.allowed_origins"), Source::Line(6));
 }
 
@@ -113,12 +120,20 @@ fn every_mistake_names_key_and_line() {
         ("\nlisten = [\"[::]:1\", \"[::]:1\"]", "listen (line 2): \"[::]:1\" is there twice"),
         ("[http]\nallowed_origins = [\n\n\"board\"]", "http.allowed_origins (line 4): \"board\" is no origin"),
         ("limits = 3", "limits (line 1): a table, [limits], is expected here, not a number"),
+        ("[http]\nnames = [\n\n\"http://board\"]", "http.names (line 4): \"http://board\" is no name of a host"),
+        ("\n[auth]\nsecret_file = \"\"", "auth.secret_file (line 3): it must name a file"),
+        ("[auth]\nsecret_file = 7", "auth.secret_file (line 2): text in quotes is expected here, not a number"),
+        (
+            "[auth]\nsecret_file = \"/nowhere/secret\"",
+            "auth.secret_file (line 2): \"/nowhere/secret\" cannot be read: No such file",
+        ),
+        ("[auth]\nsecret = \"x\"", "auth.secret (line 2): there is no such key; here are known: secret_file"),
         ("[[limits]]\nrooms = 3", "limits (line 1): there is one such table, so it is written [limits] with single"),
         // Keys and tables that are not there.
         ("port = 9000", "port (line 1): there is no such key; here are known: listen, log"),
         (
             "\n[limit]\nrooms = 3",
-            "[limit] (line 2): there is no such table; there are [heartbeat], [limits], [rooms], [en",
+            "[limit] (line 2): there is no such table; there are [heartbeat], [limits], [rooms], [au",
         ),
         (
             "[heartbeat]\nevery = 3",
@@ -131,16 +146,8 @@ fn every_mistake_names_key_and_line() {
         ("\"a\\nb\" = 3", "\"a\\nb\" (line 1): there is no such key"),
         ("\"\" = 3", "\"\" (line 1): there is no such key"),
         // What later versions have.
-        (
-            "\n[auth]\nsecret_file = \"x\"",
-            "[auth] (line 2): this version of classhub has no tokens yet; take the table out",
-        ),
         ("[tls]", "[tls] (line 1): this version of classhub has no TLS yet; take the table out"),
         ("[[encryption]]", "encryption (line 1): there is one such table"),
-        (
-            "[http]\nnames = []",
-            "http.names (line 2): this version of classhub has no check of its own names yet; take the",
-        ),
         (
             "[http]\nmetrics = \"any\"",
             "http.metrics (line 2): this version of classhub has no metrics yet; take the key out",
@@ -234,6 +241,46 @@ fn a_file_is_named_in_what_is_wrong_with_it() {
     assert!(says.starts_with("/nowhere/classhub.toml: it cannot be read: "), "{says}");
 }
 
+#[test]
+fn a_secret_is_read_from_beside_the_file_that_names_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = std::env::temp_dir().join(format!("classhub-secret-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (path, secret) = (directory.join("classhub.toml"), directory.join("secret"));
+    std::fs::write(&path, "[auth]\nsecret_file = \"secret\"\n").unwrap();
+    let read = |bytes: &[u8], mode| {
+        std::fs::write(&secret, bytes).unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(mode)).unwrap();
+        Config::read(&path).map_err(|error| error.to_string())
+    };
+    let enough = "x".repeat(32);
+    for (bytes, key) in [
+        (enough.clone(), enough.clone()),
+        (format!("{enough}\n"), enough.clone()),
+        // One, and nothing else: the school's server does the same.
+        (format!(" {enough} \r\n\n"), format!(" {enough} \r\n")),
+        ("x".repeat(4096) + "\n", "x".repeat(4096)),
+    ] {
+        let config = read(bytes.as_bytes(), 0o640).unwrap();
+        assert_eq!(config.hub.token_key, Some(TokenKey::new(key)));
+        assert_eq!(config.warnings, [""; 0]);
+        let report = config.report().to_string();
+        assert!(report.contains("\nsecret_file = \"secret\" ") && !report.contains("xxx"), "{report}");
+        assert!(!format!("{config:?}").contains("xxx"));
+    }
+    let wrong = |bytes: &[u8]| read(bytes, 0o600).unwrap_err();
+    let at = format!("{}: auth.secret_file (line 2): \"secret\"", path.display());
+    for empty in [&b""[..], b"\n"] {
+        assert_eq!(wrong(empty), format!("{at} is empty: anybody could make a token"));
+    }
+    assert_eq!(wrong(&[b'x'; 4097]), format!("{at} has more than 4096 bytes"));
+    assert_eq!(wrong(&[b'\n'; 1 << 16]), format!("{at} has more than 4096 bytes"));
+    let warnings = read(b"0123456789012345678901234567890\n", 0o644).unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("31 bytes") && warnings[1].contains("chmod o-r"), "{warnings:?}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 /// `config` without where it comes from.
 fn values(config: Config) -> Config {
     Config { sources: BTreeMap::new(), file: None, warnings: Vec::new(), ..config }
@@ -245,7 +292,7 @@ fn the_report_reads_back_as_the_same_configuration() {
     flagged.set_listen(vec!["127.0.0.1:1".parse().unwrap()], "--listen").unwrap();
     flagged.set_log(LevelFilter::Trace, "--log");
     let full = "listen = [\"127.0.0.1:80\", \"[::1]:81\"]\n[heartbeat]\nlinger_s = 0\n[rooms]\nauto_create = false\n\
-                [http]\nallowed_origins = [\"http://a\", \"https://b:1\"]\n\
+                [http]\nallowed_origins = [\"http://a\", \"https://b:1\"]\nnames = [\"a.example\"]\n\
                 [[room]]\nnumber = \"a\\\"b\\\\c\\u0001\\u007f\\n\"\n[room.owner]\nid = \"教师\"\n\
                 [[room]]\nnumber = \"#\"\nname = \"\"\ndesc = \"'''\"\n";
     for config in [Config::default(), flagged, read(full)] {
@@ -281,7 +328,10 @@ fn the_report_says_where_each_value_comes_from_and_sums_up() {
             && line("# apart, in the kernel's send buffers: 512.0 MiB").len() > 9
     );
     for key in keys::KEYS {
-        assert!(line(&format!("{} = ", key.name())).contains(" # "));
+        match key.show(&config) {
+            Some(_) => assert!(line(&format!("{} = ", key.name())).contains(" # ")),
+            None => _ = line(&format!("# {} is not set", key.name())),
+        }
     }
 }
 
