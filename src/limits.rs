@@ -128,6 +128,9 @@ pub const UNACKNOWLEDGED_MS: u64 = 30_000;
 /// A room that was silent this long gives back what its log's buffer has to spare.
 pub const QUIET_MS: u64 = 5_000;
 
+/// Different refusals for a `Host` or an `Origin` that are told in the log; a school has a handful of names, and who invents more tells nothing new.
+pub const REFUSALS_LOGGED: usize = 16;
+
 // ---- Patience -----------------------------------------------------------------------------------
 
 /// Bad messages in a row (`bad_json`, `unknown_type`, `too_long`) before the connection is closed.

@@ -281,20 +281,27 @@ fn a_code_that_cannot_be() {
         let response = ask(&hub, &[&format!("GET /qr.svg?{query} HTTP/1.1"), "Host: a"]);
         assert_eq!((response.status, response.text().trim_end()), (400, words), "{query}");
     }
-    let words = "The request's Host is no name or address that a code could lead to.";
-    for host in [
-        "", "a b", "user@a", "a/b", "a?b", "a:b", "a:0", "a:65536", "::1", "[::1", "[x]", "<a>", "a\"b", "名",
-        "a:80:80",
-    ] {
+    let words = "The request's Host is no name or address.";
+    for host in
+        ["a b", "user@a", "a/b", "a?b", "a:b", "a:0", "a:65536", "::1", "[::1", "[x]", "<a>", "a\"b", "名", "a:80:80"]
+    {
         let response = ask(&hub, &["GET /qr.svg HTTP/1.1", &format!("Host: {host}")]);
         assert_eq!((response.status, response.text().trim_end()), (400, words), "{host}");
     }
-    for target in ["http://user@a/qr.svg", "http:///qr.svg", "http://a:/qr.svg", "http://a%20b/qr.svg"] {
+    for target in ["http://user@a/qr.svg", "http://a:/qr.svg", "http://a%20b/qr.svg"] {
         let response = ask(&hub, &[&format!("GET {target} HTTP/1.1"), "Host: a"]);
         assert_eq!((response.status, response.text().trim_end()), (400, words), "{target}");
     }
-    // HTTP/1.0 may have no Host, and then there is nowhere to lead to.
-    assert_eq!(ask(&hub, &["GET /qr.svg HTTP/1.0"]).status, 400);
+    // HTTP/1.0 may have no Host, another an empty one, and then there is nowhere to lead to.
+    let words = "The request has no Host that a code could lead to.";
+    for request in [
+        &["GET /qr.svg HTTP/1.0"][..],
+        &["GET /qr.svg HTTP/1.1", "Host: "],
+        &["GET http:///qr.svg HTTP/1.1", "Host: a"],
+    ] {
+        let response = ask(&hub, request);
+        assert_eq!((response.status, response.text().trim_end()), (400, words), "{request:?}");
+    }
     let response = ask(&hub, &["POST /qr.svg?room= HTTP/1.1", "Host: a"]);
     assert_eq!((response.status, response.header("Allow")), (405, Some("GET, HEAD")));
 }
@@ -497,6 +504,97 @@ fn no_upgrade_on_ws() {
     // On `/` that is the page.
     let Err(response) = upgrade(&hub, "/", &[("Upgrade", None)]) else { panic!("nobody asked for it") };
     assert_eq!(response.status, 200);
+}
+
+// ---- Host ---------------------------------------------------------------------------------------
+
+/// DNS rebinding: a name on the internet can be made to lead to the hub, and the page under it to speak to it as its own.
+#[test]
+fn a_hub_answers_to_its_own_names_alone() {
+    let hub = Hub::start("[http]\nnames = [\"school.example\", \"Board.School.Example\"]\n");
+    for host in [
+        "10.0.0.1",
+        "203.0.113.9:9000",
+        "[fd00::1]:9000",
+        "localhost:9000",
+        "board",
+        "board.local:9000",
+        "board.lan",
+        "board.home.arpa",
+        "board.internal",
+        "school.example:9000",
+        "board.school.EXAMPLE.",
+        "",
+    ] {
+        let response = ask(&hub, &["GET /healthz HTTP/1.1", &format!("Host: {host}")]);
+        assert_eq!(response.status, 200, "{host}");
+        if !host.is_empty() {
+            let origin = format!("http://{host}");
+            upgraded(&hub, "/ws", &[("Host", Some(host)), ("Origin", Some(&origin))]).close();
+        }
+    }
+    for host in ["evil.example", "www.school.example:9000", "board.local.evil.example", "1.2.3", "board.localhost"] {
+        for target in ["/", "/app.js", "/join", "/qr.svg", "/addresses.json", "/healthz", "/nothing", "/ws"] {
+            let response = ask(&hub, &[&format!("GET {target} HTTP/1.1"), &format!("Host: {host}")]);
+            let name = host.trim_end_matches(":9000");
+            assert_eq!(response.status, 403, "{target} {host}");
+            assert!(response.text().contains(&format!("the name {name}. ")), "{}", response.text());
+            let line = format!("http.names = [\"school.example\", \"board.school.example\", \"{name}\"]\n");
+            assert!(response.text().ends_with(&line), "{}", response.text());
+        }
+        // Whoever the page says that it is of.
+        let origin = format!("http://{host}");
+        assert_eq!(refused(&hub, "/ws", &[("Host", Some(host)), ("Origin", Some(&origin))]).status, 403);
+        assert_eq!(refused(&hub, "/", &[("Host", Some(host))]).status, 403);
+    }
+    // Whom an absolute target asks is who is asked.
+    assert_eq!(ask(&hub, &["GET http://evil.example/ HTTP/1.1", "Host: board"]).status, 403);
+    assert_eq!(ask(&hub, &["GET http://board/ HTTP/1.1", "Host: evil.example"]).status, 200);
+    assert_eq!(ask(&hub, &["HEAD / HTTP/1.1", "Host: evil.example"]).status, 403);
+    assert_eq!(ask(&hub, &["GET / HTTP/1.0", "Host: evil.example"]).status, 403);
+    // What is no request is told that first, and so is what is no name.
+    assert_eq!(ask(&hub, &["GET nothing HTTP/1.1", "Host: evil.example"]).status, 400);
+    for path in ["/", "/healthz", "/ws"] {
+        assert_eq!(ask(&hub, &[&format!("GET {path} HTTP/1.1"), "Host: user@evil.example"]).status, 400, "{path}");
+    }
+}
+
+#[test]
+fn a_refusal_is_logged_once_with_the_line_that_would_end_it() {
+    let mut hub = Hub::start("[http]\nallowed_origins = [\"http://a.example\"]\n");
+    for _ in 0..3 {
+        ask(&hub, &["GET / HTTP/1.1", "Host: b.example:9000", "Origin: http://c.example"]);
+        let change = [("Host", Some("board.local")), ("Origin", Some("https://d.example"))];
+        refused(&hub, "/ws", &change);
+    }
+    ask(&hub, &["GET / HTTP/1.1", "Host: B.example"]);
+    let of_host = hub.wait_for_line("b.example");
+    for part in ["WARN", "Host \"b.example\"", "Origin \"http://c.example\"", "http.names = [\"b.example\"]"] {
+        assert!(of_host.contains(part), "{part}: {of_host}");
+    }
+    let of_origin = hub.wait_for_line("d.example");
+    let line = "http.allowed_origins = [\"http://a.example\", \"https://d.example\"]";
+    for part in ["WARN", "Origin \"https://d.example\"", "Host \"board.local\"", line] {
+        assert!(of_origin.contains(part), "{part}: {of_origin}");
+    }
+    // The line is one that the configuration takes.
+    classhub::host::config::Config::from_toml(line).expect("it is what was told");
+    assert!(hub.stop().success());
+    let warnings: Vec<String> = hub.lines().into_iter().filter(|line| line.contains("refused")).collect();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[2].contains("7 requests were refused"), "{warnings:?}");
+}
+
+/// A hostile page has a new name each time, and fills no log.
+#[test]
+fn the_log_has_place_for_some() {
+    let hub = Hub::start("");
+    for n in 0..40 {
+        ask(&hub, &["GET / HTTP/1.1", &format!("Host: {n}.example")]);
+    }
+    let last = hub.wait_for_line("only counted");
+    assert!(last.contains("\"15.example\""), "{last}");
+    assert_eq!(hub.lines().iter().filter(|line| line.contains("refused")).count(), 16);
 }
 
 // ---- Origin -------------------------------------------------------------------------------------

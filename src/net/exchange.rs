@@ -8,11 +8,12 @@
 
 use std::net::IpAddr;
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::conn::{Filled, Head, What};
 use super::connections::{Bounds, Connections};
 use super::http::{self, Route, Site};
+use super::refusals::Refusals;
 use super::stream::Stream;
 use crate::base::{Key, Now};
 use crate::hub::{Hub, Outlet, Part, Secret, Settings};
@@ -53,6 +54,7 @@ pub struct Exchange<S> {
     hub: Hub,
     connections: Connections<S>,
     options: Options,
+    refusals: Refusals,
     /// Every socket is read into it; it is lent to the turn, and so is the list below.
     buffer: Box<[u8]>,
     reading: Vec<Key>,
@@ -72,6 +74,7 @@ impl<S: Stream> Exchange<S> {
             hub: Hub::new(settings, options.connections, &secret, now),
             connections: Connections::new(bounds),
             options,
+            refusals: Refusals::default(),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
             reading: Vec::new(),
         }
@@ -99,6 +102,12 @@ impl<S: Stream> Exchange<S> {
     #[must_use]
     pub fn owed_bytes(&self) -> usize {
         self.connections.owed_bytes()
+    }
+
+    /// Requests that were refused for their `Host` or `Origin`. Of each value the first is a line in the log.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals.count()
     }
 
     /// Whoever has this place in the table now; its index is the same for as long as it is connected.
@@ -180,6 +189,10 @@ impl<S: Stream> Exchange<S> {
                 Head::TooLong => return self.connections.refuse(now, key, &http::head_too_long()),
                 Head::Complete(head) => match http::route(&head, &self.options.site) {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
+                    Route::Refuse(response, refusal) => {
+                        self.refusals.add(refusal);
+                        return self.connections.refuse(now, key, &response);
+                    }
                     Route::Upgrade(response) => {
                         let message_bytes = self.options.message_bytes as usize;
                         let address = connection.address.into();
@@ -294,6 +307,9 @@ impl<S: Stream> Exchange<S> {
     /// The hub stops: gives everyone what they are owed, and says goodbye (1001). Each has [`limits::CLOSE_MS`] to hang up.
     pub fn stop(&mut self, now: Now) {
         self.finish(now);
+        if self.refusals.count() > 0 {
+            info!("{} requests were refused for their Host or Origin", self.refusals.count());
+        }
         for key in self.connections.keys() {
             if self.connections.is_ending(key) {
                 continue;

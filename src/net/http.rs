@@ -1,6 +1,7 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
-//! Owns: PROTOCOL.md's "Before the upgrade", the routes, who may open a WebSocket from where (Origin), and what need not be sent again (RFC 9110,
+//! Owns: PROTOCOL.md's "Before the upgrade", the routes, whom a browser may ask for (Host) and from where it may open a
+//! WebSocket (Origin), and what need not be sent again (RFC 9110,
 //! section 13). Refuses to know: connections, the hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use tungstenite::http::{Method, Uri};
 
+use super::refusals::Refusal;
 use super::target::{self, Target};
 use crate::host::addresses;
 use crate::limits;
@@ -22,7 +24,7 @@ use crate::page::{self, Asset};
 pub struct Site {
     /// Origins that may open a WebSocket beside the hub's own.
     pub allowed_origins: Vec<String>,
-    /// Names by which it may be asked for, beside those that every hub answers to ([`Target::is_of_lan`] and its kind): in lower case.
+    /// Names by which it may be asked for, beside those of its own network, which every hub answers to: in lower case.
     pub names: Vec<String>,
     /// Where the hub listens, with real ports. [`super::Server`] says so once it does.
     pub bound: Vec<SocketAddr>,
@@ -43,18 +45,23 @@ pub enum Route {
     Upgrade(Vec<u8>),
     /// Any other response: it is the connection's last.
     Respond(Vec<u8>),
+    /// The same, to who may not be a page of ours: somebody should hear of it.
+    Refuse(Vec<u8>, Refusal),
 }
 
 /// Routes a complete request head (RFC 9112, section 3).
 #[must_use]
 pub fn route(head: &[u8], site: &Site) -> Route {
-    match answer(head, site).unwrap_or_else(Answer::Response) {
-        Answer::Upgrade(response) => Route::Upgrade(response),
-        // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
-        Answer::Response(response) if head.starts_with(b"HEAD ") => {
-            Route::Respond(response.without_body().into_bytes())
-        }
-        Answer::Response(response) => Route::Respond(response.into_bytes()),
+    let mut response = match answer(head, site).unwrap_or_else(Answer::Response) {
+        Answer::Upgrade(response) => return Route::Upgrade(response),
+        Answer::Response(response) => response,
+    };
+    let refusal = response.refusal.take();
+    // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
+    let response = if head.starts_with(b"HEAD ") { response.without_body() } else { response };
+    match refusal {
+        Some(refusal) => Route::Refuse(response.into_bytes(), refusal),
+        None => Route::Respond(response.into_bytes()),
     }
 }
 
@@ -102,6 +109,8 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
     };
     let host = host(parsed.headers, version)?;
     let target = Target::parse(whole).ok_or_else(|| bad("The request's target is not a path.\n"))?;
+    let host = target.authority.unwrap_or(host);
+    check_host(parsed.headers, host, &site.names)?;
     let wants_upgrade = method == "GET" && field(parsed.headers, "Upgrade").any(|value| names(value, "websocket"));
     if target.path == "/ws" || target.path == "/" && wants_upgrade {
         if method != "GET" {
@@ -158,11 +167,10 @@ fn shown(site: &Site) -> Vec<String> {
 
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.
 fn code(target: &Target, host: &str) -> Result<Qr, Response> {
-    let authority = target.authority.unwrap_or(host);
-    if !target::is_authority(authority) {
-        return Err(bad("The request's Host is no name or address that a code could lead to.\n"));
+    if host.is_empty() {
+        return Err(bad("The request has no Host that a code could lead to.\n"));
     }
-    let mut url = format!("http://{authority}/");
+    let mut url = format!("http://{host}/");
     if let Some(room) = room(target)? {
         url += "?room=";
         url += &target::encoded(&room);
@@ -231,6 +239,25 @@ fn bad(text: impl Into<Cow<'static, str>>) -> Response {
     Response::text("400 Bad Request", text)
 }
 
+/// A browser says whom it asks for, on every path: it must be an address or a name of the hub's own. Who asks for nobody is no browser.
+fn check_host(fields: &[httparse::Header], host: &str, names: &[String]) -> Result<(), Response> {
+    if !host.is_empty() && !target::is_authority(host) {
+        return Err(bad("The request's Host is no name or address.\n"));
+    }
+    if target::is_own(host, names) {
+        return Ok(());
+    }
+    let name = target::host_of(host).to_owned();
+    let origin = field(fields, ORIGIN.as_str()).next().map(str::to_owned);
+    let refusal = Refusal::Host { name: name.clone(), origin, names: names.to_vec() };
+    let line = refusal.remedy().unwrap_or_default();
+    let text = format!(
+        "本机不认这个名称：{name}\nThis hub does not answer to the name {name}. Open it by its address, or have this written into its \
+         configuration: {line}\n"
+    );
+    Err(Response::text("403 Forbidden", text).refused_as(refusal))
+}
+
 /// A browser says where its page is from; it must be from here, or from where the operator allows. Native clients say nothing.
 fn check_origin(fields: &[httparse::Header], host: &str, allowed_origins: &[String]) -> Result<(), Response> {
     for origin in field(fields, ORIGIN.as_str()) {
@@ -240,7 +267,9 @@ fn check_origin(fields: &[httparse::Header], host: &str, allowed_origins: &[Stri
         let listed = || allowed_origins.iter().any(|allowed| same_origin(allowed, origin));
         if !own && !listed() {
             let text = "A page from another site may not connect here. 不允许其他网站的页面连接。\n";
-            return Err(Response::text("403 Forbidden", text));
+            let (origin, host, allowed) = (origin.to_owned(), host.to_owned(), allowed_origins.to_vec());
+            let refusal = Refusal::Origin { origin, host, allowed };
+            return Err(Response::text("403 Forbidden", text).refused_as(refusal));
         }
     }
     Ok(())
@@ -313,6 +342,8 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
 struct Response {
     head: String,
     body: Cow<'static, [u8]>,
+    /// Why, where somebody should hear of it.
+    refusal: Option<Refusal>,
 }
 
 impl Response {
@@ -338,7 +369,7 @@ impl Response {
 
     fn empty(status: &str) -> Self {
         let head = format!("HTTP/1.1 {status}\r\nX-Content-Type-Options: nosniff\r\n");
-        Response { head, body: Cow::Borrowed(b"") }
+        Response { head, body: Cow::Borrowed(b""), refusal: None }
     }
 
     /// What goes with each part of the page: what it may load, that it tells no other site where it is, and that whoever keeps it asks before
@@ -357,6 +388,10 @@ impl Response {
         self
     }
 
+    fn refused_as(self, refusal: Refusal) -> Self {
+        Response { refusal: Some(refusal), ..self }
+    }
+
     fn without_body(self) -> Self {
         Response { body: Cow::Borrowed(b""), ..self }
     }
@@ -364,7 +399,7 @@ impl Response {
     fn into_bytes(self) -> Vec<u8> {
         // Upgrade is named in Connection wherever it is sent (RFC 9110, section 7.8).
         let connection = if self.head.contains("\r\nUpgrade: ") { "Upgrade, close" } else { "close" };
-        let Response { head, body } = self.header("Connection", connection);
+        let Response { head, body, .. } = self.header("Connection", connection);
         [head.as_bytes(), b"\r\n", &body].concat()
     }
 }
@@ -388,7 +423,7 @@ mod tests {
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 (head.to_owned(), body.to_owned())
             }
-            Route::Upgrade(_) => panic!("{target} was upgraded"),
+            route => panic!("{target}: {route:?}"),
         }
     }
 

@@ -5,10 +5,12 @@ mod connections;
 pub mod exchange;
 pub mod http;
 mod queue;
+mod refusals;
 mod server;
 mod stream;
 mod target;
 mod unsent;
 
+pub use refusals::Refusal;
 pub use server::{BindError, Server};
 pub use stream::Stream;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the parts of a target (RFC 9112, section 3.2), what a query says, and what a host looks like. Refuses to know: what there is to ask for.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A name has at most 253 bytes in the DNS, and a port five digits.
 const AUTHORITY_BYTES: usize = 260;
@@ -76,6 +76,28 @@ pub(super) fn encoded(text: &str) -> String {
         }
     }
     out
+}
+
+/// What every hub is called by, whatever else it is told: names that are given out in one's own network alone. A name on the internet can be made to
+/// lead to the hub by whoever owns it, and so can the page that is opened under it (DNS rebinding).
+const OWN_ENDINGS: [&str; 4] = [".local", ".lan", ".home.arpa", ".internal"];
+
+/// Whether the host of an authority is one that any hub answers to: an address, one label (`localhost` too), or a name of a local network; or is one of
+/// `names`.
+pub(super) fn is_own(authority: &str, names: &[String]) -> bool {
+    let (host, _) = parts(authority);
+    if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    !name.contains('.')
+        || OWN_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || names.iter().any(|listed| *listed == name)
+}
+
+/// The host of an authority, without its port.
+pub(super) fn host_of(authority: &str) -> &str {
+    parts(authority).0
 }
 
 /// Whether `text` is a host, and a port where it has one, as a browser would write them: a name, an IPv4 address, or an IPv6 address in brackets.
@@ -152,6 +174,52 @@ mod tests {
         assert_eq!(encoded("三 +&=%\0/?#\"<"), "%E4%B8%89%20%2B%26%3D%25%00%2F%3F%23%22%3C");
         let all: String = (0..300).filter_map(char::from_u32).collect();
         assert_eq!(decoded(&encoded(&all)), Ok(all.into_bytes()));
+    }
+
+    #[test]
+    fn a_hub_answers_to_what_is_of_its_own_network_and_to_what_it_is_told() {
+        let names = ["school.example".to_owned(), "a.b.example".to_owned()];
+        for own in [
+            "10.0.0.1",
+            "203.0.113.9:9000",
+            "[fd00::1]:9000",
+            "[2001:db8::1]",
+            "localhost",
+            "LOCALHOST:80",
+            "localhost.",
+            "board",
+            "board:9000",
+            "board.local",
+            "Board.LOCAL.:9000",
+            "a.b.lan",
+            "board.home.arpa",
+            "board.internal:1",
+            "school.example",
+            "School.Example.:9000",
+            "a.b.example",
+        ] {
+            assert!(is_own(own, &names), "{own}");
+        }
+        for other in [
+            "evil.example",
+            "www.school.example",
+            "school.example.evil.example",
+            "xschool.example",
+            "evil.example:9000",
+            "b.example",
+            "local.example",
+            "evil-local.example",
+            "evil.localhost",
+            "evil.arpa",
+            "10.0.0.1.evil.example",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "board.local.evil.example",
+            "board.locals",
+        ] {
+            assert!(!is_own(other, &names), "{other}");
+        }
     }
 
     #[test]
