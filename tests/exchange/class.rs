@@ -96,6 +96,8 @@ pub const ENDLESS: usize = usize::MAX / 2;
 pub struct Class {
     pub exchange: Exchange<Socket>,
     pub now: Now,
+    /// Where whoever connects from now on is.
+    pub address: IpAddr,
     pub members: Vec<(Key, Rc<RefCell<Wire>>)>,
     pub order: Rc<RefCell<Vec<(&'static str, usize)>>>,
 }
@@ -111,6 +113,7 @@ impl Class {
         Class {
             exchange: Exchange::new(options, settings, [7; 32], now),
             now,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             members: Vec::new(),
             order: Rc::default(),
         }
@@ -136,7 +139,7 @@ impl Class {
         let name = self.members.len();
         let wire = Rc::new(RefCell::new(Wire { room: ENDLESS, ..Wire::default() }));
         let socket = Socket { wire: wire.clone(), name, order: self.order.clone() };
-        let (key, fits) = self.exchange.accept(self.now, socket, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (key, fits) = self.exchange.accept(self.now, socket, self.address);
         assert_eq!(fits, Ok(()));
         self.members.push((key, wire));
         name

@@ -2,6 +2,7 @@
 
 mod class;
 mod deadlines;
+mod guessing;
 mod patience;
 mod recovery;
 mod room_log;
