@@ -64,7 +64,7 @@ fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8]) -> bool {
                 Head::TooLong => conn.refuse(&http::head_too_long()),
                 Head::Complete(head) => match http::route(&head, &Site::default()) {
                     Route::Upgrade(response) => conn.upgrade(&response, MESSAGE_BYTES),
-                    Route::Respond(response) => conn.refuse(&response),
+                    Route::Respond(response) | Route::Refuse(response, _) => conn.refuse(&response),
                 },
             }
         }

@@ -229,11 +229,11 @@ fn a_token_of_2048_bytes_is_read_and_one_more_is_not() {
     let of_bytes = |bytes: usize| {
         // Some lengths no base64url has, but a header and claims together have any from here on.
         let pads = (0..3).flat_map(|header| (0..bytes).map(move |claims| (header, claims)));
-        let tokens = pads.map(|(header, claims)| {
+        let mut tokens = pads.map(|(header, claims)| {
             let claims = json!({"sub": "anna", "pad": "x".repeat(claims)}).to_string();
             signed_by(SECRET, &format!(r#"{{"alg":"HS256"}}{}"#, " ".repeat(header)), &claims)
         });
-        tokens.filter(|token| token.len() == bytes).next().expect("one of them fits")
+        tokens.find(|token| token.len() == bytes).expect("one of them fits")
     };
     let mut anna = hub.connect();
     refused(&mut anna, &with_token("anna", &of_bytes(2049)), "too_long", "extendFields.token: 2049 bytes");

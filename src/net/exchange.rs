@@ -190,7 +190,8 @@ impl<S: Stream> Exchange<S> {
                 Head::Complete(head) => match http::route(&head, &self.options.site) {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
                     Route::Refuse(response, refusal) => {
-                        self.refusals.add(refusal);
+                        let listed = self.options.site.listed(&refusal);
+                        self.refusals.add(refusal, listed);
                         return self.connections.refuse(now, key, &response);
                     }
                     Route::Upgrade(response) => {

@@ -32,6 +32,16 @@ pub struct Site {
     pub machine: fn() -> Vec<IpAddr>,
 }
 
+impl Site {
+    /// What is allowed already of the kind that was refused.
+    pub(super) fn listed(&self, refusal: &Refusal) -> &[String] {
+        match refusal {
+            Refusal::Host { .. } => &self.names,
+            Refusal::Origin { .. } => &self.allowed_origins,
+        }
+    }
+}
+
 impl Default for Site {
     fn default() -> Self {
         Site { allowed_origins: Vec::new(), names: Vec::new(), bound: Vec::new(), machine: addresses::of_machine }
@@ -60,7 +70,7 @@ pub fn route(head: &[u8], site: &Site) -> Route {
     // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
     let response = if head.starts_with(b"HEAD ") { response.without_body() } else { response };
     match refusal {
-        Some(refusal) => Route::Refuse(response.into_bytes(), refusal),
+        Some(refusal) => Route::Refuse(response.into_bytes(), *refusal),
         None => Route::Respond(response.into_bytes()),
     }
 }
@@ -249,8 +259,8 @@ fn check_host(fields: &[httparse::Header], host: &str, names: &[String]) -> Resu
     }
     let name = target::host_of(host).to_owned();
     let origin = field(fields, ORIGIN.as_str()).next().map(str::to_owned);
-    let refusal = Refusal::Host { name: name.clone(), origin, names: names.to_vec() };
-    let line = refusal.remedy().unwrap_or_default();
+    let refusal = Refusal::Host { name: name.clone(), origin };
+    let line = refusal.remedy(names).unwrap_or_default();
     let text = format!(
         "本机不认这个名称：{name}\nThis hub does not answer to the name {name}. Open it by its address, or have this written into its \
          configuration: {line}\n"
@@ -267,8 +277,7 @@ fn check_origin(fields: &[httparse::Header], host: &str, allowed_origins: &[Stri
         let listed = || allowed_origins.iter().any(|allowed| same_origin(allowed, origin));
         if !own && !listed() {
             let text = "A page from another site may not connect here. 不允许其他网站的页面连接。\n";
-            let (origin, host, allowed) = (origin.to_owned(), host.to_owned(), allowed_origins.to_vec());
-            let refusal = Refusal::Origin { origin, host, allowed };
+            let refusal = Refusal::Origin { origin: origin.to_owned(), host: host.to_owned() };
             return Err(Response::text("403 Forbidden", text).refused_as(refusal));
         }
     }
@@ -343,7 +352,7 @@ struct Response {
     head: String,
     body: Cow<'static, [u8]>,
     /// Why, where somebody should hear of it.
-    refusal: Option<Refusal>,
+    refusal: Option<Box<Refusal>>,
 }
 
 impl Response {
@@ -389,7 +398,7 @@ impl Response {
     }
 
     fn refused_as(self, refusal: Refusal) -> Self {
-        Response { refusal: Some(refusal), ..self }
+        Response { refusal: Some(refusal.into()), ..self }
     }
 
     fn without_body(self) -> Self {

@@ -6,8 +6,6 @@
 //! A page that is refused tries again every few seconds, and a hostile one with another name each time: what was logged is kept, up to
 //! [`limits::REFUSALS_LOGGED`], and everything else is only counted.
 
-use std::fmt;
-
 use log::warn;
 
 use super::target;
@@ -25,8 +23,6 @@ pub enum Refusal {
         name: String,
         /// Where the page is from that asks, where it says so.
         origin: Option<String>,
-        /// The names that the hub is told it has.
-        names: Vec<String>,
     },
     /// A page of this `Origin` may not connect.
     Origin {
@@ -34,8 +30,6 @@ pub enum Refusal {
         origin: String,
         /// Whom it asked for.
         host: String,
-        /// The origins that the hub is told may.
-        allowed: Vec<String>,
     },
 }
 
@@ -53,45 +47,40 @@ impl Refusal {
             && self.value().eq_ignore_ascii_case(other.value())
     }
 
-    /// The line of the configuration that would let it in; `None` where there can be none.
-    #[must_use]
-    pub fn remedy(&self) -> Option<String> {
-        let (key, listed, value) = match self {
-            Refusal::Host { name, names, .. } => ("names", names, name.trim_end_matches('.')),
-            Refusal::Origin { origin, allowed, .. } => {
+    /// The line of the configuration that would let it in beside those that are `listed` for its kind; `None` where there can be none.
+    pub(super) fn remedy(&self, listed: &[String]) -> Option<String> {
+        let (key, value) = match self {
+            Refusal::Host { name, .. } => ("names", name.trim_end_matches('.')),
+            Refusal::Origin { origin, .. } => {
                 let (scheme, authority) = origin.split_once("://")?;
                 let is_page = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-                (is_page && target::is_authority(authority)).then_some(("allowed_origins", allowed, &**origin))?
+                (is_page && target::is_authority(authority)).then_some(("allowed_origins", &**origin))?
             }
         };
         let value = value.to_ascii_lowercase();
         let all: Vec<_> = listed.iter().chain([&value]).map(|one| format!("\"{one}\"")).collect();
         Some(format!("http.{key} = [{}]", all.join(", ")))
     }
-}
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Host { name, origin, .. } => {
-                write!(f, "refused a request for the Host {}, ", shown(name))?;
-                match origin {
-                    Some(origin) => write!(f, "from a page of the Origin {}", shown(origin))?,
-                    None => write!(f, "without an Origin")?,
-                }
-                write!(f, ": this hub does not know itself by that name")?;
+    /// The line of the log.
+    fn told(&self, listed: &[String]) -> String {
+        let what = match self {
+            Refusal::Host { name, origin } => {
+                let from = origin.as_ref().map(|origin| format!("from a page of the Origin {}", shown(origin)));
+                let from = from.unwrap_or_else(|| "without an Origin".to_owned());
+                format!(
+                    "refused a request for the Host {}, {from}: this hub does not know itself by that name",
+                    shown(name)
+                )
             }
-            Refusal::Origin { origin, host, .. } => {
+            Refusal::Origin { origin, host } => {
                 let (origin, host) = (shown(origin), shown(host));
-                write!(
-                    f,
-                    "refused a page of the Origin {origin} that asked for the Host {host}: it is of another site"
-                )?;
+                format!("refused a page of the Origin {origin} that asked for the Host {host}: it is of another site")
             }
-        }
-        match self.remedy() {
-            Some(line) => write!(f, "; if it may come in, write {line}"),
-            None => write!(f, "; there is no way to let it in"),
+        };
+        match self.remedy(listed) {
+            Some(line) => format!("{what}; if it may come in, write {line}"),
+            None => format!("{what}; there is no way to let it in"),
         }
     }
 }
@@ -113,14 +102,18 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Notes one, and logs it if it is the first of its value.
-    pub fn add(&mut self, refusal: Refusal) {
+    /// Notes one, and logs it if it is the first of its value. `listed` is what the configuration has for its kind.
+    pub fn add(&mut self, refusal: Refusal, listed: &[String]) {
         self.count += 1;
         if self.logged.len() >= limits::REFUSALS_LOGGED || self.logged.iter().any(|other| other.is_as(&refusal)) {
             return;
         }
         let is_last = self.logged.len() + 1 == limits::REFUSALS_LOGGED;
-        warn!("{refusal}{}", if is_last { " (whatever else is refused so is only counted from now on)" } else { "" });
+        warn!(
+            "{}{}",
+            refusal.told(listed),
+            if is_last { " (whatever else is refused so is only counted from now on)" } else { "" }
+        );
         self.logged.push(refusal);
     }
 
@@ -135,39 +128,37 @@ mod tests {
     use super::*;
 
     fn host(name: &str) -> Refusal {
-        Refusal::Host { name: name.into(), origin: None, names: Vec::new() }
+        Refusal::Host { name: name.into(), origin: None }
     }
 
     fn origin(origin: &str) -> Refusal {
-        Refusal::Origin { origin: origin.into(), host: "board".into(), allowed: vec!["http://a".into()] }
+        Refusal::Origin { origin: origin.into(), host: "board".into() }
     }
 
     #[test]
     fn a_refusal_says_both_values_and_what_would_let_it_in() {
         assert_eq!(
-            host("School.Example.").to_string(),
+            host("School.Example.").told(&[]),
             "refused a request for the Host \"School.Example.\", without an Origin: this hub does not know itself by that name; \
              if it may come in, write http.names = [\"school.example\"]"
         );
-        let names = vec!["a.example".to_owned()];
-        let from_page = Refusal::Host { name: "b.example".into(), origin: Some("http://b.example".into()), names };
-        let says = from_page.to_string();
+        let from_page = Refusal::Host { name: "b.example".into(), origin: Some("http://b.example".into()) };
+        let says = from_page.told(&["a.example".to_owned()]);
         assert!(says.contains("from a page of the Origin \"http://b.example\""), "{says}");
         assert!(says.ends_with("http.names = [\"a.example\", \"b.example\"]"), "{says}");
         assert_eq!(
-            origin("https://School.example").to_string(),
+            origin("https://School.example").told(&["http://a".to_owned()]),
             "refused a page of the Origin \"https://School.example\" that asked for the Host \"board\": it is of another site; \
              if it may come in, write http.allowed_origins = [\"http://a\", \"https://school.example\"]"
         );
         for none in ["null", "", "ftp://a", "http://", "http://a b", "http://a/b", "file://", "http://\"], x=[\""] {
-            assert_eq!(origin(none).remedy(), None, "{none}");
-            assert!(origin(none).to_string().ends_with("; there is no way to let it in"), "{none}");
+            assert!(origin(none).told(&[]).ends_with("; there is no way to let it in"), "{none}");
         }
     }
 
     #[test]
     fn what_is_sent_stays_on_its_line() {
-        let says = origin(&("\u{1b}[31m\r\nlie: \"".to_owned() + &"x".repeat(9000))).to_string();
+        let says = origin(&("\u{1b}[31m\r\nlie: \"".to_owned() + &"x".repeat(9000))).told(&[]);
         assert!(says.len() < 600 && says.lines().count() == 1 && !says.contains('\u{1b}'), "{says}");
     }
 
@@ -175,12 +166,12 @@ mod tests {
     fn each_is_logged_once_and_no_more_than_there_is_place_for() {
         let mut refusals = Refusals::default();
         for _ in 0..3 {
-            refusals.add(host("a.example"));
-            refusals.add(host("A.example"));
-            refusals.add(origin("a.example"));
+            for refusal in [host("a.example"), host("A.example"), origin("a.example")] {
+                refusals.add(refusal, &[]);
+            }
         }
         assert_eq!((refusals.logged.len(), refusals.count()), (2, 9));
-        (0..1000).for_each(|n| refusals.add(host(&format!("{n}.example"))));
+        (0..1000).for_each(|n| refusals.add(host(&format!("{n}.example")), &[]));
         assert_eq!((refusals.logged.len(), refusals.count()), (limits::REFUSALS_LOGGED, 1009));
     }
 }

@@ -90,9 +90,7 @@ pub(super) fn is_own(authority: &str, names: &[String]) -> bool {
         return true;
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    !name.contains('.')
-        || OWN_ENDINGS.iter().any(|ending| name.ends_with(ending))
-        || names.iter().any(|listed| *listed == name)
+    !name.contains('.') || OWN_ENDINGS.iter().any(|ending| name.ends_with(ending)) || names.contains(&name)
 }
 
 /// The host of an authority, without its port.
