@@ -57,7 +57,8 @@ export function openRoom(app) {
     inside: false,
     unread: 0,
   };
-  let ownerPasscode = null;
+  // What the hub may want to be shown: the room's passcode, the teacher's.
+  let codes = {};
   let rule = {};
   // Id to member: who was removed.
   const removed = new Map();
@@ -317,6 +318,7 @@ export function openRoom(app) {
 
   function stand(state) {
     standing.show(room.inside);
+    at.code.hidden = !state.why || state.why.code !== 'passcode';
     if (state.why && state.why.removed) {
       hands.wanted = false;
       polls.refused('poll');
@@ -405,7 +407,7 @@ export function openRoom(app) {
     // A teacher who closed the tab is still the teacher.
     const kept = recall(TAB, 'room.' + number) || recall(BROWSER, 'teacher.' + number) || {};
     room.number = number;
-    ownerPasscode = code || kept.ownerPasscode || null;
+    codes = Object.assign({}, kept.codes, at.code.value && { passcode: at.code.value }, code && { ownerPasscode: code });
     if (Date.now() - kept.at < LESSON_MS) {
       hands.wanted = kept.hand;
       polls.restore(kept.polls);
@@ -414,7 +416,7 @@ export function openRoom(app) {
     heard = kept.seen || 0;
     partial = heard - HEARD_AGAIN > kept.since;
     kept.seen = partial ? heard - HEARD_AGAIN : kept.since;
-    hub.join(member, number, { ownerPasscode }, kept);
+    hub.join(member, number, codes, kept);
   };
 
   /** Keeps what a reload needs. */
@@ -430,12 +432,12 @@ export function openRoom(app) {
         hand: hands.wanted,
         polls: polls.kept(),
         lesson: lesson.kept(),
-        ownerPasscode,
+        codes,
       };
       remember(TAB, 'room.' + room.number, kept);
       if (isOwner(me)) {
-        // A code that opens every lesson does not stay on a computer that others use as well.
-        kept.ownerPasscode = null;
+        // What opens every lesson does not stay on a computer that others use as well.
+        kept.codes = null;
         remember(BROWSER, 'teacher.' + room.number, kept);
       }
     }
@@ -452,6 +454,10 @@ export function openRoom(app) {
 
   at.retry.onclick = hub.retry;
   at.back.onclick = at.leave.onclick = hub.leave;
+  at.code.onchange = () => {
+    codes.passcode = at.code.value;
+    hub.retry();
+  };
   at.compose.onsubmit = sayTyped;
   at.text.onkeydown = event => {
     // The Enter that picks a word in a Chinese input method is not meant for us. Safari says so only

@@ -17,6 +17,7 @@ const WORDS = {
   room: ['房间号', 'Room'],
   i_teach: ['我是老师', 'I am the teacher'],
   passcode: ['教师口令', 'Teacher’s passcode'],
+  code: ['房间口令', 'Room passcode'],
   join: ['加入', 'Join'],
   leave: ['离开', 'Leave'],
   send: ['发送', 'Send'],

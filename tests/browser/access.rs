@@ -54,7 +54,7 @@ fn check(browser: &mut Browser, axe: &str, tab: &Tab, what: &str) {
 fn no_state_of_the_page_shuts_anybody_out() {
     let Some(axe) = axe() else { return };
     let Some(mut browser) = Browser::start() else { return };
-    let hub = Hub::start("[limits]\nmembers_per_room = 4\n");
+    let hub = Hub::start("[limits]\nmembers_per_room = 4\n[[room]]\nnumber = \"E00009\"\npasscode = \"melon\"\n");
     let form = browser.open(hub.addr);
     check(&mut browser, &axe, &form, "the form");
     browser.eval(&form, "byId('room').value = ''; byId('join').click()");
@@ -112,6 +112,10 @@ fn no_state_of_the_page_shuts_anybody_out() {
     browser.fill_in(hub.addr, &refused, "en", "One too many");
     browser.until(&refused, "state() === 'refused'");
     check(&mut browser, &axe, &refused, "a refusal");
+    browser.write(&refused, "room", "E00009");
+    browser.press(&refused, "Enter");
+    browser.until(&refused, "!byId('code').hidden");
+    check(&mut browser, &axe, &refused, "a passcode that is asked for");
     browser.click(&pupil, "byId('add-room')");
     browser.write(&pupil, "room", "E00002");
     browser.press(&pupil, "Enter");

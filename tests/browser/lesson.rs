@@ -436,3 +436,41 @@ fn a_reload_sends_the_page_once() {
         assert!(transferred <= 300 && size == 0 || transferred < size.min(800), "no more than a head: {entry}");
     }
 }
+
+/// A pupil learns only from the refusal that there is a passcode, types it once, and is not asked again by the same tab.
+#[test]
+fn a_passcode_is_asked_for_where_there_is_one() {
+    let Some(mut browser) = Browser::start() else { return };
+    let room = format!("[[room]]\nnumber = \"{ROOM}\"\npasscode = \"西瓜\"\n");
+    let hub = Hub::start(&room);
+    let addr = hub.addr;
+    let anna = browser.open(addr);
+    browser.fill_in(addr, &anna, "en", "Anna");
+    browser.until(&anna, "state() === 'refused' && text('notice-hub').includes('(passcode)') && !byId('code').hidden");
+    assert_eq!(browser.eval(&anna, "byId('code').placeholder"), "Room passcode");
+    browser.write(&anna, "code", "melon");
+    browser.press(&anna, "Enter");
+    browser.until(&anna, "state() === 'refused' && !byId('code').hidden");
+    browser.write(&anna, "code", "西瓜");
+    browser.press(&anna, "Enter");
+    browser.until(&anna, "state() === 'joined' && byId('notice').hidden");
+    browser.reload(&anna);
+    browser.until(&anna, "state() === 'joined'");
+
+    // Another hub knows nothing of its seat.
+    drop(hub);
+    browser.until(&anna, "['waiting', 'connecting'].includes(state())");
+    let hub = Hub::start(&format!("listen = [\"{addr}\"]\n{room}"));
+    browser.until(&anna, "state() === 'joined' && byId('code').hidden");
+    // Nor does it stay on a computer that others use as well: she was alone, and the room hers.
+    assert_eq!(browser.eval(&anna, "JSON.stringify(localStorage).includes('西瓜')"), false);
+    assert_eq!(browser.eval(&anna, "JSON.stringify(sessionStorage).includes('西瓜')"), true);
+    // Pressed, the button does the same; and what is wrong can be put right there too.
+    let bert = browser.open(addr);
+    browser.fill_in(addr, &bert, "zh", "小明");
+    browser.until(&bert, "!byId('code').hidden");
+    browser.write(&bert, "code", "西瓜");
+    browser.eval(&bert, "byId('code').blur()");
+    browser.until(&bert, "state() === 'joined' && members() === 'Anna|小明'");
+    drop(hub);
+}
