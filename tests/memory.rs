@@ -17,7 +17,9 @@ fn an_idle_member_costs_at_most_two_kibibytes() {
     classhub::host::descriptors::raise(MEMBERS as u64).expect("the test holds 2,000 sockets open");
     let hub = Hub::start("");
     let empty_kib = hub.resident_kib();
-    assert!(empty_kib < 4 * 1024, "an empty hub takes {empty_kib} KiB");
+    // Nearly all of it is the code itself, and what was not optimised takes a quarter more.
+    let most_kib = if cfg!(debug_assertions) { 5 * 1024 } else { 4 * 1024 };
+    assert!(empty_kib < most_kib, "an empty hub takes {empty_kib} KiB");
 
     let mut members = Vec::new();
     for n in 0..MEMBERS {
