@@ -347,6 +347,7 @@ impl World {
                     self.join(who, self.numbers[n]);
                 }
             }
+            _ if self.is_guessing && self.rng.chance(5) => self.guess(who),
             _ => self.speak_once(who, seated),
         }
     }

@@ -4,6 +4,7 @@
 //! of it.
 
 use crate::client::{self, Unit};
+use crate::peer::Stage;
 use crate::world::World;
 
 /// What shows that a configured room is one's own, where it has such a word.
@@ -32,8 +33,17 @@ impl World {
         self.rng.pick(&["", almost, "芝麻 \"open\" ", "1234", &"p".repeat(64)]).to_owned()
     }
 
-    /// Somebody tries one passcode after the other.
+    /// Somebody tries one passcode after the other, or all do who are at the same place.
     pub fn guess(&mut self, who: usize) {
+        let peers = &self.model.peers;
+        let is_there =
+            |other: &&usize| peers[**other].stage == Stage::Open && peers[**other].address == peers[who].address;
+        let there: Vec<usize> = self.live.iter().filter(is_there).copied().collect();
+        let guessers = if self.rng.chance(50) { there } else { vec![who] };
+        guessers.into_iter().for_each(|who| self.guess_alone(who));
+    }
+
+    fn guess_alone(&mut self, who: usize) {
         let number = self.rng.pick(&["E00001", "E00002"]);
         let member = self.people[self.clients[who].person].member.clone();
         for _ in 0..self.rng.range(3, 7) {

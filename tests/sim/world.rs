@@ -45,6 +45,8 @@ pub struct World {
     pub step: usize,
     pub serial: usize,
     pub numbers: Vec<&'static str>,
+    /// Whether it has become a sport here to try passcodes.
+    pub is_guessing: bool,
     /// Whether every step is written down.
     pub is_told: bool,
     pub steps: VecDeque<String>,
@@ -150,6 +152,7 @@ impl World {
             step: 0,
             serial: 0,
             numbers: vec!["E00001", "E00002", "A", "B", "\"引\"\\", "C", "D", "room-with-a-long-number", "E"],
+            is_guessing: rng.chance(10),
             is_told,
             steps: VecDeque::new(),
             line: String::new(),
