@@ -12,15 +12,6 @@ use super::room::Room;
 use crate::base::Address;
 use crate::wire::{CloseReason, Code, Failure};
 
-/// What a join's token comes to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pass {
-    /// It says that the room is its bearer's.
-    pub owns: bool,
-    /// Passcodes are looked at; they are not where too much was wrong that came from the same address, though a resume gets in all the same.
-    pub is_looked_at: bool,
-}
-
 /// What a join shows of the word that makes one a room's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -33,44 +24,33 @@ pub(super) enum Word {
 }
 
 impl Hub {
-    /// Whether what the joiner shows is looked at, where anything is asked of it: not where too much was wrong that came from its address.
-    fn is_looked_at(&self, room: Option<&Room>, asked: &Asked, address: Address) -> bool {
-        let is_asked = self.settings.token_key.is_some() || room.is_some_and(|room| is_asked_for_passcode(room, asked));
-        !is_asked || !self.guesses.are_too_many(address, asked.now.monotonic_ms)
-    }
-
-    /// Whether the joiner may be asked at all. A resume is never held.
+    /// Whether what the joiner shows is looked at. Where too much was wrong that came from its address it is not, and nobody gets in who would have
+    /// to show something; but a good resume token needs nothing beside it, and whatever is beside it is passed over.
     pub(super) fn check_guesses(
         &self,
         room: Option<&Room>,
         asked: &Asked,
         address: Address,
         resumes: bool,
-    ) -> Result<(), Failure> {
-        if resumes || self.is_looked_at(room, asked, address) {
-            return Ok(());
+    ) -> Result<bool, Failure> {
+        let is_asked = self.settings.token_key.is_some() || room.is_some_and(|room| is_asked_for_passcode(room, asked));
+        let is_looked_at = !is_asked || !self.guesses.are_too_many(address, asked.now.monotonic_ms);
+        if is_looked_at || resumes {
+            return Ok(is_looked_at);
         }
-        let msg = "试错太多，请几秒后再试 (too many wrong tokens or passcodes from this address: try again in a few seconds)";
+        let msg =
+            "试错太多，请几秒后再试 (too many wrong tokens or passcodes from this address: try again in a few seconds)";
         Err(Failure::new(Code::RateLimited, msg))
     }
 
-    /// Whether the joiner is who the school says it is. A good resume token stands for a token; where both are shown, what the token says counts
-    /// if it is good.
-    pub(super) fn check_token(
-        &self,
-        room: Option<&Room>,
-        asked: &Asked,
-        address: Address,
-        resumes: bool,
-    ) -> Result<Pass, Failure> {
-        let key = self.settings.token_key.as_ref();
-        let is_looked_at = self.is_looked_at(room, asked, address);
-        let pass = |owns| Pass { owns, is_looked_at };
-        let Some(key) = key.filter(|_| is_looked_at) else { return Ok(pass(false)) };
+    /// Whether the joiner is who the school says it is, and if so whether the school says that the room is its own. A good resume token stands
+    /// for a token; where both are shown, what the token says counts if it is good.
+    pub(super) fn check_token(&self, asked: &Asked, resumes: bool, is_looked_at: bool) -> Result<bool, Failure> {
+        let Some(key) = self.settings.token_key.as_ref().filter(|_| is_looked_at) else { return Ok(false) };
         let token = asked.credentials.token.as_deref().ok_or_else(jwt::missing);
         match token.and_then(|token| key.check(token, asked.room_number, asked.now)) {
-            Ok(claims) if claims.sub == asked.from.id => Ok(pass(claims.owner)),
-            _ if resumes => Ok(pass(false)),
+            Ok(claims) if claims.sub == asked.from.id => Ok(claims.owner),
+            _ if resumes => Ok(false),
             Ok(_) => Err(identity()),
             Err(failure) => Err(failure),
         }

@@ -51,9 +51,9 @@ impl Hub {
         let found_room = found.and_then(|room| self.rooms.get(room));
         let shown = found_room.map_or_else(Shown::default, |room| self.shown(room, asked));
         let resumes = shown.joined_seq.is_some();
-        self.check_guesses(found_room, asked, address, resumes)?;
+        let is_looked_at = self.check_guesses(found_room, asked, address, resumes)?;
         self.check_voice(voice, found)?;
-        let pass = self.check_token(found_room, asked, address, resumes)?;
+        let owns = self.check_token(asked, resumes, is_looked_at)?;
         if is_another {
             return Err(identity());
         }
@@ -63,8 +63,8 @@ impl Hub {
         let (mut right, mut is_guess) = (None, false);
         if let Some(room) = found_room {
             self.check_kept_out(room, asked)?;
-            let word = if pass.is_looked_at { self.owner_word(room, asked) } else { Word::Unasked };
-            right = self.right(room, asked, shown.joined_seq, pass.owns, word)?;
+            let word = if is_looked_at { self.owner_word(room, asked) } else { Word::Unasked };
+            right = self.right(room, asked, shown.joined_seq, owns, word)?;
             self.check_passcode(room, asked, resumes, word)?;
             // To have a seat is no leave to guess what makes one its owner.
             is_guess = resumes && word == Word::Wrong;
