@@ -177,6 +177,12 @@ pub const READ_BUFFER_BYTES: usize = 128;
 pub const READ_BUFFER_KEPT_BYTES: usize = 2048;
 /// `SO_SNDBUF`. Left alone, Linux holds 4 MB for each client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// What is given to TLS at once, when it holds nothing: a record's worth (RFC 8446, section 5.1).
+pub const TLS_PLAINTEXT_BYTES: usize = 16 * 1024;
+/// What a record takes beside its content at most, ours: header, nonce or type, and tag.
+pub const TLS_OVERHEAD_BYTES: usize = 64;
+/// One record from a client, as long as any version lets it be. A message of the handshake must fit into it too; a browser's hello has 2 KiB.
+pub const TLS_RECORD_BYTES: usize = 5 + 16 * 1024 + 2048;
 /// Connections that the kernel may hold for us between two turns.
 pub const BACKLOG: i32 = 1024;
 
@@ -202,6 +208,11 @@ const _: () = {
 /// What one connection costs beside the message it is sending and its seats: its places in all tables and the library's context. An idle
 /// member of a room, its seat and its share of the log included, is measured by a test to stay under a third of this.
 pub const CONNECTION_BYTES: u64 = 6 * 1024;
+/// What TLS adds to a connection: its keys and places, a record that is coming or was read in part, and one that the socket does not take. An idle
+/// member is measured by a test to add less than a fifth of this.
+pub const TLS_BYTES: u64 = TLS_STATE_BYTES + (TLS_RECORD_BYTES + TLS_PLAINTEXT_BYTES + TLS_OVERHEAD_BYTES) as u64;
+/// The library's part of it: keys both ways, and what is agreed during the handshake.
+pub const TLS_STATE_BYTES: u64 = 10 * 1024;
 /// The largest Member as JSON: every byte of every field a control character, which takes six to write.
 pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;
 
@@ -236,6 +247,8 @@ pub struct Bounds {
     pub reply_bytes: u32,
     /// Whether rooms may hold their frames sealed as well.
     pub sealed: bool,
+    /// Whether there are listeners for TLS.
+    pub tls: bool,
 }
 
 impl MemorySum {
@@ -249,7 +262,8 @@ impl MemorySum {
         // A frame in progress is held once, with what allocation rounds up; a fragmented message
         // grows by doubling, so that up to twice its size is held.
         let seats = u64::from(bounds.rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
-        let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2;
+        let tls = if bounds.tls { TLS_BYTES } else { 0 };
+        let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2 + tls;
         // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
         // may be as large as what lives. It grows by a quarter.
         let removed = REMOVED as u64 * REMOVED_BYTES;

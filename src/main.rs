@@ -2,11 +2,19 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(feature = "tls")]
+use std::rc::Rc;
 
+#[cfg(feature = "tls")]
+use classhub::host::certificates::{self, Certificates, Order};
 use classhub::host::cli::{self, Command, TokenOptions};
 use classhub::host::clock::Clock;
 use classhub::host::config::Config;
+#[cfg(feature = "tls")]
+use classhub::host::config::Source;
 use classhub::host::{addresses, descriptors, logging, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
@@ -26,6 +34,10 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        #[cfg(feature = "tls")]
+        Command::Cert { out, names } => cert(out, names),
+        #[cfg(not(feature = "tls"))]
+        Command::Cert { .. } => unreachable!("it was refused as it was read"),
         Command::Help => print(cli::HELP),
         Command::Version => print(concat!("classhub ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check(options) => options.load().map_err(Into::into).and_then(|config| check(&config)),
@@ -44,7 +56,11 @@ fn main() -> ExitCode {
 type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn check(config: &Config) -> Done {
-    for warning in &config.warnings {
+    #[cfg(feature = "tls")]
+    let of_certificates = config.certificates()?.map(|certificates| certificates.warnings).unwrap_or_default();
+    #[cfg(not(feature = "tls"))]
+    let of_certificates = Vec::new();
+    for warning in config.warnings.iter().chain(&of_certificates) {
         say(&format!("classhub: {warning}"));
     }
     print(&config.report().to_string())
@@ -66,15 +82,27 @@ fn serve(config: Config) -> Done {
     if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
         warn!("{missing}");
     }
+    let site = Site { allowed_origins: config.allowed_origins.clone(), names: config.names.clone(), ..Site::default() };
     let options = exchange::Options {
         connections: config.connections,
         connections_per_ip: config.connections_per_ip,
         message_bytes: config.message_bytes,
         reply_bytes: config.reply_bytes,
-        site: Site { allowed_origins: config.allowed_origins.clone(), names: config.names.clone(), ..Site::default() },
+        secure_site: Site { secure: true, ..site.clone() },
+        site,
     };
-    let server = bind(&config, options)?;
-    tell_where(&server.addresses());
+    #[cfg(feature = "tls")]
+    let certificates = config.certificates()?;
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "it gets no more listeners then"))]
+    let mut server = bind(&config, options)?;
+    #[cfg(feature = "tls")]
+    if let Some(certificates) = certificates {
+        for warning in &certificates.warnings {
+            warn!("{warning}");
+        }
+        listen_tls(&mut server, config, certificates)?;
+    }
+    tell_where(&server.addresses(), &server.secure_addresses());
     server.run()?;
     info!("stopped");
     Ok(())
@@ -92,12 +120,47 @@ fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError
     }
 }
 
+/// Listens for TLS too. Where nobody said where, and the kernel has no IPv6, IPv4 will do.
+#[cfg(feature = "tls")]
+fn listen_tls(server: &mut Server, config: Config, certificates: Certificates) -> Result<(), BindError> {
+    let listen = config.tls_listen.clone();
+    let is_default = config.source("tls.listen") == Source::Default;
+    let read = move || match config.certificates() {
+        Ok(certificates) => certificates.ok_or_else(|| "there is none any more".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let read = Rc::new(read);
+    let again = Rc::clone(&read);
+    match server.listen_tls(&listen, certificates.clone(), Box::new(move || read())) {
+        Err(BindError { error, .. }) if is_default && error.kind() != std::io::ErrorKind::AddrInUse => {
+            let port = listen.first().map_or(0, SocketAddr::port);
+            server.listen_tls(&[(Ipv4Addr::UNSPECIFIED, port).into()], certificates, Box::new(move || again()))
+        }
+        listening => listening,
+    }
+}
+
+/// Makes certificates, and says what to do with them.
+#[cfg(feature = "tls")]
+fn cert(out: PathBuf, names: Vec<String>) -> Done {
+    let order = Order {
+        names,
+        host: addresses::host_name(),
+        addresses: addresses::of_machine(),
+        wall_s: Clock::new().read().wall_ms / 1000,
+        out,
+    };
+    let issued = certificates::issue(&order)?;
+    let folder = order.out.canonicalize().unwrap_or(order.out);
+    print(&issued.told(&folder))
+}
+
 /// Says where the hub listens, for whoever started it and whatever the log's level: these are the addresses to open. A person at a terminal is
 /// shown a code to scan; the journal has no use for one.
-fn tell_where(bound: &[SocketAddr]) {
+fn tell_where(bound: &[SocketAddr], secure: &[SocketAddr]) {
     let machine = addresses::of_machine();
     let urls = addresses::urls(bound, &machine);
-    for url in &urls {
+    for url in urls.iter().chain(&addresses::secure_urls(secure, &machine)) {
         say(&format!("listening on {url}"));
     }
     let for_others = addresses::urls_for_others(bound, &machine);

@@ -6,8 +6,11 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The port that an `http` URL leaves out.
-const HTTP_PORT: u16 = 80;
+/// A scheme, and the port that its URLs leave out.
+type Scheme = (&'static str, u16);
+
+const HTTP: Scheme = ("http", 80);
+const HTTPS: Scheme = ("https", 443);
 
 /// The machine's addresses as they are now: DHCP may give one long after the start, and take it away. It asks the kernel. There are none where the
 /// kernel does not tell.
@@ -18,18 +21,36 @@ pub fn of_machine() -> Vec<IpAddr> {
     interfaces.iter().filter(|i| i.is_oper_up()).map(if_addrs::Interface::ip).collect()
 }
 
+/// What the machine calls itself; empty where it has no name.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The URLs at which listeners can be opened on a machine with these `addresses`, given where they
 /// are `bound` (with their real ports). A listener on all addresses is found at `localhost` and at each of them that somebody else can reach, IPv4 first since it is shorter to
 /// type; one on a specific address is found there. Nothing is said twice.
 #[must_use]
 pub fn urls(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
-    found_among(bound, addresses).into_iter().map(|found| found.url).collect()
+    found_among(HTTP, bound, addresses).into_iter().map(|found| found.url).collect()
+}
+
+/// The same for listeners that speak TLS.
+#[must_use]
+pub fn secure_urls(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
+    found_among(HTTPS, bound, addresses).into_iter().map(|found| found.url).collect()
 }
 
 /// Those of [`urls`] at which somebody else gets to the hub: what to show to a class. There may be none.
 #[must_use]
 pub fn urls_for_others(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
-    found_among(bound, addresses).into_iter().filter(|found| found.for_others).map(|found| found.url).collect()
+    found_among(HTTP, bound, addresses).into_iter().filter(|found| found.for_others).map(|found| found.url).collect()
+}
+
+/// The same for listeners that speak TLS.
+#[must_use]
+pub fn secure_urls_for_others(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<String> {
+    found_among(HTTPS, bound, addresses).into_iter().filter(|found| found.for_others).map(|found| found.url).collect()
 }
 
 /// One place where a listener can be found.
@@ -38,7 +59,7 @@ struct Found {
     for_others: bool,
 }
 
-fn found_among(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<Found> {
+fn found_among(scheme: Scheme, bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut add = |url: String, for_others: bool| {
         if !found.iter().any(|found| found.url == url) {
@@ -48,18 +69,18 @@ fn found_among(bound: &[SocketAddr], addresses: &[IpAddr]) -> Vec<Found> {
     for listener in bound {
         let port = listener.port();
         if !listener.ip().is_unspecified() {
-            add(url(&host(listener.ip()), port), is_for_others(&listener.ip()));
+            add(url(scheme, &host(listener.ip()), port), is_for_others(&listener.ip()));
             continue;
         }
-        add(url("localhost", port), false);
+        add(url(scheme, "localhost", port), false);
         let reachable = || addresses.iter().filter(|address| is_for_others(address));
         for address in reachable().filter(|address| address.is_ipv4()) {
-            add(url(&host(*address), port), true);
+            add(url(scheme, &host(*address), port), true);
         }
         // `[::]` answers IPv4 too, but `0.0.0.0` answers nothing else.
         if listener.is_ipv6() {
             for address in reachable().filter(|address| address.is_ipv6()) {
-                add(url(&host(*address), port), true);
+                add(url(scheme, &host(*address), port), true);
             }
         }
     }
@@ -81,8 +102,8 @@ fn host(address: IpAddr) -> String {
     }
 }
 
-fn url(host: &str, port: u16) -> String {
-    if port == HTTP_PORT { format!("http://{host}") } else { format!("http://{host}:{port}") }
+fn url((scheme, default_port): Scheme, host: &str, port: u16) -> String {
+    if port == default_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -124,6 +145,13 @@ mod tests {
     #[test]
     fn port_80_is_left_out() {
         assert_eq!(on_board(&["10.0.0.2:80", "[2001:db8::7]:80"]), ["http://10.0.0.2", "http://[2001:db8::7]"]);
+    }
+
+    #[test]
+    fn tls_has_a_scheme_and_a_port_of_its_own() {
+        let bound: Vec<SocketAddr> = ["10.0.0.2:443", "[::1]:80"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(secure_urls(&bound, &[]), ["https://10.0.0.2", "https://[::1]:80"]);
+        assert_eq!(secure_urls_for_others(&bound, &[]), ["https://10.0.0.2"]);
     }
 
     #[test]

@@ -28,6 +28,10 @@ Usage:
                              most memory that the hub can use; run nothing
   classhub token --config FILE --sub ID [--room NUMBER]... [--owner] [--ttl TIME]
                              print a token for whoever is to join as ID
+  classhub cert --out DIR    make what TLS needs, in the folder DIR: an authority
+                             for the devices to trust, a certificate that it signs
+                             for this machine's names and addresses, and its key;
+                             with the authority there already, a new certificate
   classhub --help            print this
   classhub --version         print the version
 
@@ -45,12 +49,18 @@ Flags of token, whose secret FILE names as auth.secret_file:
   --owner          whoever shows it owns these rooms
   --ttl TIME       how long it is good, such as 45s, 30m, 8h (the default) or 90d;
                    none is for ever, and for boards without a clock
+Flags of cert:
+  --out DIR        the folder, which is made where it is missing; no file is ever
+                   overwritten
+  --name NAME      another name or address of this machine, such as the one that the
+                   school's network knows it by; can be given several times
 
 Examples:
   classhub
   classhub --listen 0.0.0.0:8080 --log warn
   classhub check --config /etc/classhub.toml
   classhub token --config /etc/classhub.toml --sub T01 --owner --ttl 90d
+  classhub cert --out /etc/classhub/tls --name hub.school.lan
 
 Exit codes:
   0  it ended as it was asked to, or the settings are right
@@ -59,7 +69,7 @@ Exit codes:
 ";
 
 /// Commands of the design that this version does not have.
-const LATER: [&str; 2] = ["cert", "status"];
+const LATER: [&str; 1] = ["status"];
 
 /// How long a token is good where nobody says: a school day.
 const TTL_S: u64 = 8 * 3600;
@@ -73,6 +83,13 @@ pub enum Command {
     Check(Options),
     /// Print a token.
     Token(TokenOptions),
+    /// Make certificates.
+    Cert {
+        /// The folder to put them into.
+        out: PathBuf,
+        /// Names of the machine beside those that it knows.
+        names: Vec<String>,
+    },
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -189,6 +206,7 @@ where
                 Some("serve") => command = Some(Verb::Serve),
                 Some("check") => command = Some(Verb::Check),
                 Some("token") => command = Some(Verb::Token),
+                Some("cert") if options == Options::default() => return cert(&mut parser),
                 Some("help") => return Ok(Command::Help),
                 Some("version") => return Ok(Command::Version),
                 Some(later) if LATER.contains(&later) => {
@@ -262,6 +280,30 @@ fn parse_ttl(text: &str) -> Result<Option<u64>, String> {
     });
     let says = || format!("{text:?} is no time such as 45s, 30m, 8h or 90d, nor none");
     seconds.filter(|seconds| *seconds > 0).map(Some).ok_or_else(says)
+}
+
+/// The rest of a command line that begins with `cert`, which needs no configuration.
+fn cert(parser: &mut Parser) -> Result<Command, UsageError> {
+    if !cfg!(feature = "tls") {
+        return Err(UsageError(
+            "this classhub was built without TLS (its feature `tls`), and makes no certificates".to_owned(),
+        ));
+    }
+    let (mut out, mut names) = (None, Vec::new());
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("out") => {
+                let path = value(parser, "--out")?;
+                once("--out", out.replace(path.into()))?;
+            }
+            Arg::Long("name") => names.push(read(parser, "--name", |name| Ok(name.to_owned()))?),
+            Arg::Value(extra) => return Err(UsageError(format!("{extra:?} is one argument too many"))),
+            flag @ (Arg::Long(_) | Arg::Short(_)) => return Err(flag.unexpected().into()),
+        }
+    }
+    let out = out.ok_or_else(|| UsageError("cert needs --out and a folder for the files".to_owned()))?;
+    Ok(Command::Cert { out, names })
 }
 
 /// The value of a flag. An empty one is a shell variable that nobody set.
@@ -352,12 +394,41 @@ mod tests {
             ("token --config x --sub a --owner=yes", "--owner takes no value such as \"yes\""),
             ("check --owner", "--sub, --room, --owner and --ttl go with the command token"),
             ("--ttl none", "--sub, --room, --owner and --ttl go with the command token"),
-            ("cert --out x", "the command cert is not in this version yet"),
+            (
+                "cert",
+                if cfg!(feature = "tls") {
+                    "cert needs --out and a folder"
+                } else {
+                    "this classhub was built without TLS"
+                },
+            ),
             ("status", "the command status is not in this version yet"),
         ] {
             let error = typed(line).unwrap_err();
             assert!(error.starts_with(says) && error.ends_with("; see classhub --help"), "{line:?} says {error:?}");
             assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn certificates_need_a_folder_and_may_have_names() {
+        let cert = |names: &[&str]| {
+            Ok(Command::Cert { out: "a".into(), names: names.iter().map(|name| (*name).to_owned()).collect() })
+        };
+        assert_eq!(typed("cert --out a"), cert(&[]));
+        assert_eq!(typed("cert --name b --out=a --name c.local"), cert(&["b", "c.local"]));
+        assert_eq!(typed("cert --help"), Ok(Command::Help));
+        for (line, says) in [
+            ("cert --out", "--out needs a value"),
+            ("cert --out a --out b", "--out can be given only once"),
+            ("cert --out a --config b", "there is no flag --config"),
+            ("cert --out a b", "\"b\" is one argument too many"),
+            ("--log info cert --out a", "there is no command \"cert\""),
+            ("serve --out a", "there is no flag --out"),
+        ] {
+            let error = typed(line).unwrap_err();
+            assert!(error.starts_with(says), "{line:?} says {error:?}");
         }
     }
 
@@ -420,7 +491,9 @@ mod tests {
         for word in ["token", "--sub", "--room", "--owner", "--ttl"] {
             assert!(HELP.contains(word), "{word}");
         }
-        for word in ["serve", "check", "--config", "--listen", "--log", "--help", "--version"] {
+        for word in
+            ["serve", "check", "cert", "--config", "--listen", "--log", "--out", "--name", "--help", "--version"]
+        {
             assert!(HELP.contains(word), "{word}");
         }
         assert!(HELP.lines().all(|line| line.len() <= 84));

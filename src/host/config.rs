@@ -24,11 +24,16 @@ pub use self::entry::ConfigError;
 use self::entry::Entry;
 pub use self::keys::{parse_level, parse_listen};
 pub use self::report::Report;
+#[cfg(feature = "tls")]
+use super::certificates::{self, Certificates, Wrong};
+#[cfg(feature = "tls")]
+use super::clock::Clock;
 use crate::hub::Settings;
 use crate::limits::{self, MemorySum};
 
-/// The port of a hub that nobody told one.
+/// The port of a hub that nobody told one, and its port for TLS.
 const PORT: u16 = 9000;
+const TLS_PORT: u16 = 9443;
 
 /// Everything that can be configured. From a file, all values are legal and fit together.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,12 @@ pub struct Config {
     pub names: Vec<String>,
     /// The file that the key of the tokens was read from, as the configuration names it.
     pub secret_file: Option<String>,
+    /// Where to listen for TLS; of no use without the files.
+    pub tls_listen: Vec<SocketAddr>,
+    /// The certificate for TLS with its chain, and its key, as they are written; empty where there is no TLS.
+    pub tls_cert: String,
+    /// See `tls_cert`.
+    pub tls_key: String,
     /// What the hub itself is told.
     pub hub: Settings,
     /// The files of `hub.seal_keys`, in their order.
@@ -89,6 +100,9 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             names: Vec::new(),
             secret_file: None,
+            tls_listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, TLS_PORT))],
+            tls_cert: String::new(),
+            tls_key: String::new(),
             hub: Settings::default(),
             key_files: Vec::new(),
             warnings: Vec::new(),
@@ -182,6 +196,33 @@ impl Config {
         self.source("listen") == Source::Default
     }
 
+    /// Whether the hub listens for TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert.is_empty()
+    }
+
+    /// Reads the certificate for TLS and its key, as they are now; `None` where there is no TLS. A path is from the configuration's own folder on.
+    ///
+    /// # Errors
+    /// Names the key, its line and the file where one of the two cannot be used.
+    #[cfg(feature = "tls")]
+    pub fn certificates(&self) -> Result<Option<Certificates>, ConfigError> {
+        if !self.has_tls() {
+            return Ok(None);
+        }
+        let folder = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let wall_s = Clock::new().read().wall_ms / 1000;
+        let read = certificates::load(&folder.join(&self.tls_cert), &folder.join(&self.tls_key), wall_s);
+        read.map(Some).map_err(|wrong| {
+            let (key, says) = match wrong {
+                Wrong::Cert(says) => ("tls.cert", says),
+                Wrong::Key(says) => ("tls.key", says),
+            };
+            ConfigError { file: self.file.clone(), ..ConfigError::of_key(key, self.line(key), says) }
+        })
+    }
+
     /// The most memory that a hub with this configuration can come to hold.
     #[must_use]
     pub fn memory(&self) -> MemorySum {
@@ -194,6 +235,7 @@ impl Config {
             history: self.hub.history,
             reply_bytes: self.reply_bytes,
             sealed: !self.hub.seal_keys.is_empty(),
+            tls: self.has_tls(),
         })
     }
 
@@ -213,11 +255,30 @@ impl Config {
             let says = "nobody could join without an [[encryption.key]]";
             return Err(ConfigError::of_key("encryption.required", self.line("encryption.required"), says));
         }
+        self.check_tls()?;
         let rooms = self.hub.rooms;
         if let Some(beyond) = usize::try_from(rooms).ok().filter(|rooms| *rooms < self.hub.configured.len()) {
             let source = self.told_source("limits.rooms");
             let says = format!("one room more than limits.rooms allows, which is {rooms} ({source})");
             return Err(ConfigError::of_key("room", self.line(&rooms::source_key(beyond, "")), says));
+        }
+        Ok(())
+    }
+
+    /// Half of what TLS needs is a mistake that would leave open what the operator wanted shut.
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        let files = [("tls.cert", &self.tls_cert, "cert.pem"), ("tls.key", &self.tls_key, "key.pem")];
+        let told = [("tls.listen", true), ("tls.cert", self.has_tls()), ("tls.key", !self.tls_key.is_empty())];
+        // `cert = ""` says that there is none.
+        let wanted = told.into_iter().find(|(key, wants)| *wants && self.line(key).is_some());
+        for (key, value, example) in files {
+            let is_missing =
+                value.is_empty() && (self.line(key).is_none() || files.iter().any(|(_, value, _)| !value.is_empty()));
+            if let Some((other, _)) = wanted.filter(|_| is_missing) {
+                let says =
+                    format!("it is missing, and {other} alone switches nothing on: {} = \"{example}\"", &key[4..]);
+                return Err(ConfigError::of_key(key, self.line(key).or(self.line(other)), says));
+            }
         }
         Ok(())
     }

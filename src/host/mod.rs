@@ -1,9 +1,12 @@
 //! The machine it lives on: what the operator decided, and what the machine knows.
 //!
-//! Owns: arguments, the configuration file, the log, the machine's addresses, its clocks and its randomness.
+//! Owns: arguments, the configuration file, the log, the machine's addresses, its clocks and its
+//! randomness, and the certificates that it shows.
 //! Refuses to know: how anything travels (`net`), and what a room is beyond the settings of one.
 
 pub mod addresses;
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -139,6 +139,18 @@ impl<S: Stream> Conn<S> {
         }
     }
 
+    /// Whether there may be more to read, of which no poll tells.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.stream.has_more()
+    }
+
+    /// Whether what is said is encrypted on its way.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.stream.is_secure()
+    }
+
     /// Whether a request head is still to come.
     #[must_use]
     pub fn awaits_head(&self) -> bool {
@@ -302,6 +314,12 @@ impl<S: Stream> Conn<S> {
         self.queue.unsent().len()
     }
 
+    /// Whether the peer has not been sent everything: some is in the own queue, or the stream holds it back.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.queue.is_empty() || self.flow == Flow::Blocked
+    }
+
     /// Bytes in the own queue beside the largest frame in it.
     #[must_use]
     pub fn owed_beside_largest(&self) -> usize {
@@ -385,12 +403,14 @@ impl<S: Stream> Conn<S> {
                 Err(error) => self.note(&error),
             }
         }
-        if let Stage::Closing { shut_down: shut_down @ false } = &mut self.stage
+        self.push();
+        if let Stage::Closing { shut_down: false } = self.stage
             && self.queue.is_empty()
+            && self.flow == Flow::Free
         {
-            *shut_down = true;
-            if self.stream.shutdown_write().is_err() {
-                self.flow = Flow::Broken;
+            match self.stream.shutdown_write() {
+                Err(error) => self.note(&error),
+                Ok(()) => self.stage = Stage::Closing { shut_down: true },
             }
         }
     }
@@ -406,7 +426,17 @@ impl<S: Stream> Conn<S> {
             }
         }
         self.written_bytes += taken as u64;
+        self.push();
         taken
+    }
+
+    /// Sees to it that a stream that holds back what it took counts as blocked.
+    fn push(&mut self) {
+        while self.flow == Flow::Free
+            && let Err(error) = self.stream.flush()
+        {
+            self.note(&error);
+        }
     }
 
     fn note(&mut self, error: &io::Error) {

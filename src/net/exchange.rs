@@ -35,6 +35,8 @@ pub struct Options {
     pub reply_bytes: u32,
     /// What HTTP answers with, beside the page.
     pub site: Site,
+    /// The same for what comes over TLS.
+    pub secure_site: Site,
 }
 
 impl Default for Options {
@@ -45,7 +47,14 @@ impl Default for Options {
             message_bytes: limits::MESSAGE_BYTES.default,
             reply_bytes: limits::REPLY_BYTES.default,
             site: Site::default(),
+            secure_site: Site { secure: true, ..Site::default() },
         }
+    }
+}
+
+impl Options {
+    fn site_of(&self, secure: bool) -> &Site {
+        if secure { &self.secure_site } else { &self.site }
     }
 }
 
@@ -84,6 +93,11 @@ impl<S: Stream> Exchange<S> {
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What HTTP answers with from now on: plain, and over TLS.
+    pub fn sites_mut(&mut self) -> [&mut Site; 2] {
+        [&mut self.options.site, &mut self.options.secure_site]
     }
 
     /// Connections that there are, those being turned away or closed included.
@@ -159,16 +173,19 @@ impl<S: Stream> Exchange<S> {
 
     fn read(&mut self, now: Now, key: Key, buffer: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        match connection.conn.fill(buffer) {
+        let filled = connection.conn.fill(buffer);
+        let has_more = connection.conn.has_more();
+        match filled {
+            Filled::Nothing if has_more => self.connections.set_ready(key, false),
             Filled::Nothing => {}
             Filled::End if connection.conn.is_open() => self.connections.close(key, CloseReason::Broken),
             // A client may end its side and still read: what is on its way to it has until its deadline.
-            Filled::End if connection.ending && connection.conn.owed_bytes() > 0 && !connection.conn.is_broken() => {}
+            Filled::End if connection.ending && connection.conn.owes() && !connection.conn.is_broken() => {}
             Filled::End => self.connections.remove(key),
             Filled::Bytes(count) => {
                 self.hub.heard(key);
                 // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
-                if count == buffer.len() || connection.hung_up {
+                if count == buffer.len() || connection.hung_up || has_more {
                     self.connections.set_ready(key, false);
                 }
                 self.take(now, key, &buffer[..count]);
@@ -187,7 +204,7 @@ impl<S: Stream> Exchange<S> {
             match connection.conn.head(&mut input) {
                 Head::Incomplete => return,
                 Head::TooLong => return self.connections.refuse(now, key, &http::head_too_long()),
-                Head::Complete(head) => match http::route(&head, &self.options.site) {
+                Head::Complete(head) => match http::route(&head, self.options.site_of(connection.conn.is_secure())) {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
                     Route::Refuse(response, refusal) => {
                         let listed = self.options.site.listed(&refusal);

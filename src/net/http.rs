@@ -28,6 +28,10 @@ pub struct Site {
     pub names: Vec<String>,
     /// Where the hub listens, with real ports. [`super::Server`] says so once it does.
     pub bound: Vec<SocketAddr>,
+    /// This is what is said over TLS.
+    pub secure: bool,
+    /// How to get from plain HTTP to TLS, where the hub speaks it.
+    pub trust: Option<Trust>,
     /// Tells the machine's addresses. It is called when an answer needs them, since they come and go, and for no other.
     pub machine: fn() -> Vec<IpAddr>,
 }
@@ -44,8 +48,19 @@ impl Site {
 
 impl Default for Site {
     fn default() -> Self {
-        Site { allowed_origins: Vec::new(), names: Vec::new(), bound: Vec::new(), machine: addresses::of_machine }
+        let machine = addresses::of_machine;
+        let (allowed_origins, names, bound) = (Vec::new(), Vec::new(), Vec::new());
+        Site { allowed_origins, names, bound, secure: false, trust: None, machine }
     }
+}
+
+/// What a device is told that is to trust the hub's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The port of `https`.
+    pub port: u16,
+    /// The certificate to trust, and its fingerprint; none where every device trusts it already.
+    pub authority: Option<(String, String)>,
 }
 
 /// What a request head leads to.
@@ -135,6 +150,8 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
         "/healthz" => Resource::Health,
         "/qr.svg" => Resource::Code,
         "/addresses.json" => Resource::Addresses,
+        "/trust" if site.trust.is_some() => Resource::Trust,
+        "/ca.pem" if authority(site).is_some() => Resource::Authority,
         path => match page::find(path) {
             Some(asset) => Resource::Asset(asset),
             None => return Err(Response::text("404 Not Found", "There is nothing here. 这里什么也没有。\n")),
@@ -152,10 +169,19 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
         Resource::Asset(asset) => {
             Response::new("200 OK", asset.content_type, asset.body).of_page().header("ETag", asset.etag)
         }
-        Resource::Code => Response::new("200 OK", "image/svg+xml", code(&target, host)?.svg().into_bytes()).of_page(),
+        Resource::Code => {
+            Response::new("200 OK", "image/svg+xml", code(&target, host, site.secure)?.svg().into_bytes()).of_page()
+        }
         Resource::Addresses => {
             let json = serde_json::json!({ "urls": shown(site) }).to_string() + "\n";
             Response::new("200 OK", "application/json", json.into_bytes()).of_page()
+        }
+        Resource::Trust => {
+            Response::new("200 OK", page::TRUST.content_type, trust(site, &target, host)?.into_bytes()).of_page()
+        }
+        Resource::Authority => {
+            let pem = authority(site).map_or("", |(pem, _)| pem).to_owned();
+            Response::new("200 OK", "application/x-x509-ca-cert", pem.into_bytes()).of_page()
         }
     }))
 }
@@ -166,21 +192,50 @@ enum Resource {
     Asset(&'static Asset),
     Code,
     Addresses,
+    Trust,
+    Authority,
 }
+
+fn authority(site: &Site) -> Option<&(String, String)> {
+    site.trust.as_ref()?.authority.as_ref()
+}
+
+/// The page that says how a device comes to trust the hub: the address is the one by which this request came, but for scheme and port.
+fn trust(site: &Site, target: &Target, host: &str) -> Result<String, Response> {
+    let asked = target.authority.unwrap_or(host);
+    if !target::is_authority(asked) {
+        return Err(bad("The request's Host is no name or address that leads here.\n"));
+    }
+    let (name, _) = target::parts(asked);
+    let address = match site.trust.as_ref().map_or(443, |trust| trust.port) {
+        443 => format!("https://{name}/"),
+        port => format!("https://{name}:{port}/"),
+    };
+    let fingerprint = authority(site).map_or("–", |(_, fingerprint)| fingerprint);
+    // Neither has a mark of HTML in it: the one is checked above, the other is digits.
+    Ok(page::trust().replace("{address}", &address).replace("{fingerprint}", fingerprint))
+}
+
+type Urls = fn(&[SocketAddr], &[IpAddr]) -> Vec<String>;
 
 /// Where to send others: the addresses by which they reach the hub, or where there is none, what there is.
 fn shown(site: &Site) -> Vec<String> {
     let machine = (site.machine)();
-    let for_others = addresses::urls_for_others(&site.bound, &machine);
-    if for_others.is_empty() { addresses::urls(&site.bound, &machine) } else { for_others }
+    let (for_others, all): (Urls, Urls) = if site.secure {
+        (addresses::secure_urls_for_others, addresses::secure_urls)
+    } else {
+        (addresses::urls_for_others, addresses::urls)
+    };
+    let for_others = for_others(&site.bound, &machine);
+    if for_others.is_empty() { all(&site.bound, &machine) } else { for_others }
 }
 
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.
-fn code(target: &Target, host: &str) -> Result<Qr, Response> {
+fn code(target: &Target, host: &str, secure: bool) -> Result<Qr, Response> {
     if host.is_empty() {
         return Err(bad("The request has no Host that a code could lead to.\n"));
     }
-    let mut url = format!("http://{host}/");
+    let mut url = format!("{}://{host}/", if secure { "https" } else { "http" });
     if let Some(room) = room(target)? {
         url += "?room=";
         url += &target::encoded(&room);

@@ -9,8 +9,14 @@ mod refusals;
 mod server;
 mod stream;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 mod unsent;
 
 pub use refusals::Refusal;
+#[cfg(feature = "tls")]
+pub use server::ReadCertificates;
 pub use server::{BindError, Server};
-pub use stream::Stream;
+pub use stream::{Stream, Transport};
+#[cfg(feature = "tls")]
+pub use tls::TlsStream;

@@ -17,7 +17,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::exchange::{Exchange, Options, TurnedAway};
 use super::http;
+use super::stream::Transport;
+#[cfg(feature = "tls")]
+use super::tls::TlsStream;
 use crate::base::Now;
+#[cfg(feature = "tls")]
+use crate::host::certificates::Certificates;
 use crate::host::clock::Clock;
 use crate::host::secret;
 use crate::hub::Settings;
@@ -26,9 +31,18 @@ use crate::limits;
 /// SIGINT and SIGTERM, as every Unix numbers them.
 const STOP_SIGNALS: [i32; 2] = [2, 15];
 
+/// SIGHUP.
+#[cfg(feature = "tls")]
+const RELOAD_SIGNAL: i32 = 1;
+
+/// Reads the certificates that there are now.
+#[cfg(feature = "tls")]
+pub type ReadCertificates = Box<dyn Fn() -> Result<Certificates, String>>;
+
 /// Tokens below are connections, by their place in the table.
 const SIGNALS: Token = Token(usize::MAX - 1);
-const FIRST_LISTENER: usize = SIGNALS.0 - limits::LISTENERS;
+/// As many for TLS again.
+const FIRST_LISTENER: usize = SIGNALS.0 - 2 * limits::LISTENERS;
 
 /// A hub with its sockets.
 pub struct Server {
@@ -36,16 +50,27 @@ pub struct Server {
     listeners: Vec<Listener>,
     signals: Signals,
     clock: Clock,
-    exchange: Exchange<TcpStream>,
+    exchange: Exchange<Transport<TcpStream>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     /// Given up for a moment when there are no descriptors left, to tell whoever knocks.
     spare: Option<File>,
     /// So that a full hub is one line in the log, and not one for each who knocks.
     full_since: Option<Full>,
 }
 
+/// What listeners for TLS show to whoever connects.
+#[cfg(feature = "tls")]
+struct Tls {
+    certificates: Certificates,
+    read: ReadCertificates,
+}
+
 struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    /// It speaks TLS.
+    secure: bool,
     /// There may be more to accept; the poll tells only of what comes anew.
     ready: bool,
     /// The system had no place for another socket: when to try again, in monotonic milliseconds.
@@ -94,33 +119,110 @@ impl From<io::Error> for BindError {
 }
 
 impl Server {
-    /// Opens every address of `listen`, and listens for signals. Where that is, it writes into the `options` itself.
+    /// Opens every address of `listen`, and listens for signals. Where that is, HTTP is told by the server itself.
     ///
     /// # Errors
     /// [`BindError`] names the address that could not be had.
-    pub fn bind(listen: &[SocketAddr], mut options: Options, settings: Settings) -> Result<Server, BindError> {
+    pub fn bind(listen: &[SocketAddr], options: Options, settings: Settings) -> Result<Server, BindError> {
         let clock = Clock::new();
         let poll = Poll::new()?;
         let mut signals = Signals::new(STOP_SIGNALS)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        let mut listeners = Vec::new();
-        for (n, address) in listen.iter().enumerate() {
+        let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
+        let mut server = Server {
+            poll,
+            listeners: Vec::new(),
+            signals,
+            clock,
+            exchange,
+            #[cfg(feature = "tls")]
+            tls: None,
+            spare: spare(),
+            full_since: None,
+        };
+        server.listen(listen, false)?;
+        Ok(server)
+    }
+
+    /// Opens these addresses for TLS too. From then on SIGHUP has the certificates read again.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address that could not be had.
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(
+        &mut self,
+        listen: &[SocketAddr],
+        certificates: Certificates,
+        read: ReadCertificates,
+    ) -> Result<(), BindError> {
+        self.signals.add_signal(RELOAD_SIGNAL)?;
+        self.listen(listen, true)?;
+        self.tls = Some(Tls { certificates, read });
+        self.tell_trust();
+        Ok(())
+    }
+
+    fn listen(&mut self, listen: &[SocketAddr], secure: bool) -> Result<(), BindError> {
+        for address in listen {
             let shares_port = listen.iter().any(|other| other.is_ipv4() && other.port() == address.port());
             let mut socket = open(*address, shares_port && address.port() != 0)
                 .map_err(|error| BindError { address: Some(*address), error })?;
-            poll.registry().register(&mut socket, Token(FIRST_LISTENER + n), Interest::READABLE)?;
+            let token = Token(FIRST_LISTENER + self.listeners.len());
+            self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
             let address = socket.local_addr()?;
-            listeners.push(Listener { socket, address, ready: false, again_at_ms: None, failing: false });
+            self.listeners.push(Listener { socket, address, secure, ready: false, again_at_ms: None, failing: false });
         }
-        options.site.bound = listeners.iter().map(|listener: &Listener| listener.address).collect();
-        let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
-        Ok(Server { poll, listeners, signals, clock, exchange, spare: spare(), full_since: None })
+        let (addresses, secure_addresses) = (self.addresses(), self.secure_addresses());
+        let [site, secure_site] = self.exchange.sites_mut();
+        (site.bound, secure_site.bound) = (addresses, secure_addresses);
+        Ok(())
     }
 
-    /// Where it listens, with the ports that the system chose where 0 was asked for.
+    /// Reads the certificates again, for whoever connects from now on; those who are connected stay as they are. Where they are wrong, nothing
+    /// changes, and the log says why.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        match (tls.read)() {
+            Ok(certificates) => {
+                for warning in &certificates.warnings {
+                    warn!("{warning}");
+                }
+                info!("read the certificate for TLS again");
+                tls.certificates = certificates;
+                self.tell_trust();
+            }
+            Err(says) => warn!("TLS goes on with the certificate that it has: {says}"),
+        }
+    }
+
+    /// What HTTP says of the certificate.
+    #[cfg(feature = "tls")]
+    fn tell_trust(&mut self) {
+        let Some(tls) = &self.tls else { return };
+        let authority = tls.certificates.authority.as_ref();
+        let authority = authority.map(|authority| (authority.pem.clone(), authority.fingerprint.clone()));
+        let port = self.secure_addresses().first().map(SocketAddr::port);
+        let trust = port.map(|port| http::Trust { port, authority });
+        for site in self.exchange.sites_mut() {
+            site.trust.clone_from(&trust);
+        }
+    }
+
+    /// Where it listens, with the ports that the system chose where 0 was asked for; not for TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+        self.bound(false)
+    }
+
+    /// Where it listens for TLS.
+    #[must_use]
+    pub fn secure_addresses(&self) -> Vec<SocketAddr> {
+        self.bound(true)
+    }
+
+    fn bound(&self, secure: bool) -> Vec<SocketAddr> {
+        self.listeners.iter().filter(|listener| listener.secure == secure).map(|listener| listener.address).collect()
     }
 
     /// Runs until a signal says stop; then gives everyone what they are owed and says goodbye, which takes 5 s at most.
@@ -155,7 +257,7 @@ impl Server {
         let mut stop = false;
         for event in &*events {
             match event.token() {
-                SIGNALS => stop |= self.signals.pending().count() > 0,
+                SIGNALS => stop |= self.take_signals(),
                 Token(token) if token >= FIRST_LISTENER => {
                     if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
                         listener.ready = true;
@@ -183,6 +285,20 @@ impl Server {
         Ok(stop)
     }
 
+    /// Does what signals ask for, and says whether one of them says stop.
+    fn take_signals(&mut self) -> bool {
+        let mut stop = false;
+        let pending: Vec<i32> = self.signals.pending().collect();
+        for signal in pending {
+            match signal {
+                #[cfg(feature = "tls")]
+                RELOAD_SIGNAL => self.reload_tls(),
+                _ => stop = true,
+            }
+        }
+        stop
+    }
+
     /// How long the poll may sleep; `None` is for ever.
     fn timeout(&self, until_ms: Option<u64>) -> Option<Duration> {
         if self.exchange.has_ready() || self.listeners.iter().any(|listener| listener.ready) {
@@ -207,7 +323,10 @@ impl Server {
             match listener.socket.accept() {
                 Ok((stream, from)) => {
                     listener.failing = false;
-                    self.welcome(now, stream, from.ip());
+                    let secure = listener.secure;
+                    if let Some(stream) = self.transport(stream, secure) {
+                        self.welcome(now, stream, from.ip());
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
                 Err(error) => match Errno::from_io_error(&error) {
@@ -231,11 +350,30 @@ impl Server {
         }
     }
 
-    fn welcome(&mut self, now: Now, stream: TcpStream, from: IpAddr) {
+    /// A newcomer's socket, with TLS over it where its listener speaks that.
+    #[cfg(feature = "tls")]
+    fn transport(&self, socket: TcpStream, secure: bool) -> Option<Transport<TcpStream>> {
+        let Some(tls) = self.tls.as_ref().filter(|_| secure) else { return Some(Transport::Plain(socket)) };
+        match TlsStream::new(socket, tls.certificates.server.clone()) {
+            Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+            Err(error) => {
+                // Only where the system has no randomness to give; the newcomer tries again.
+                warn!("cannot begin TLS: {error}");
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn transport(&self, socket: TcpStream, _secure: bool) -> Option<Transport<TcpStream>> {
+        Some(Transport::Plain(socket))
+    }
+
+    fn welcome(&mut self, now: Now, stream: Transport<TcpStream>, from: IpAddr) {
         let (key, fits) = self.exchange.accept(now, stream, from.to_canonical());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Some(stream) = self.exchange.stream_mut(key)
-            && let Err(error) = self.poll.registry().register(stream, Token(key.index as usize), interest)
+            && let Err(error) = self.poll.registry().register(stream.socket_mut(), Token(key.index as usize), interest)
         {
             // Only where the kernel has no memory for it. Unwatched, it would never speak; its deadline removes it.
             warn!("cannot watch a connection: {error}");
@@ -275,7 +413,9 @@ impl Server {
             Ok((mut stream, _)) => {
                 // There is no place for it to wait in: what it has sent is read, so that no reset overtakes the answer, and that is all.
                 let _unread = stream.read(&mut [0; limits::HEAD_BYTES]);
-                let _unheard = stream.write(&http::full(false));
+                if !listener.secure {
+                    let _unheard = stream.write(&http::full(false));
+                }
                 let _gone = stream.shutdown(std::net::Shutdown::Write);
                 drop(stream);
                 self.turned_away(now, format_args!("the system has no place for another connection ({error})"));

@@ -112,7 +112,7 @@ pub(super) fn is_authority(text: &str) -> bool {
 }
 
 /// Host and port of an authority. The colons of an IPv6 address are in its brackets.
-fn parts(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn parts(authority: &str) -> (&str, Option<&str>) {
     let after_host = authority.rfind(']').map_or(0, |at| at + 1);
     match authority[after_host..].find(':') {
         Some(at) => (&authority[..after_host + at], Some(&authority[after_host + at + 1..])),

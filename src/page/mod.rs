@@ -76,6 +76,16 @@ static ASSETS: &[Asset] = &[
     asset!("/icon.svg", SVG, "icon.svg"),
 ];
 
+/// How a device comes to trust the hub's certificate. It is asked for once, if at all, and so is no part of the page that a class loads.
+pub static TRUST: Asset = asset!("/trust", HTML, "trust.html");
+
+/// The text of [`TRUST`], in which `{address}` stands for the hub's address over TLS, and `{fingerprint}` for the certificate's.
+#[must_use]
+pub fn trust() -> &'static str {
+    // It is compiled from a file that a test reads as text.
+    std::str::from_utf8(TRUST.body).unwrap_or_default()
+}
+
 /// The file at `path`, which is a path alone: whatever followed a `?` is the page's own affair.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Asset> {
@@ -160,6 +170,19 @@ mod tests {
         let total: usize = ASSETS.iter().map(|asset| asset.body.len()).sum();
         println!("{total} bytes");
         assert!(total <= TOTAL_BYTES, "{total} bytes");
+    }
+
+    /// Beside the sum above: only who is about to trust the hub loads it, once.
+    #[test]
+    fn the_page_about_trust_is_small_and_like_the_others() {
+        let html = trust();
+        println!("{} bytes", html.len());
+        assert!((1..=4096).contains(&html.len()), "{} bytes", html.len());
+        assert!(html.contains("{address}") && html.contains("{fingerprint}"));
+        assert!(!html.contains("<style") && !html.contains("style=\"") && !html.contains("<script"));
+        for path in between(html, "src=\"", '"').chain(between(html, "href=\"", '"')) {
+            assert!(find(path).is_some() || ["/ca.pem", "{address}"].contains(&path), "it asks for {path}");
+        }
     }
 
     #[test]

@@ -114,6 +114,19 @@ impl Hub {
         Response::read(&mut stream)
     }
 
+    /// Where it listens for TLS.
+    #[track_caller]
+    pub fn secure_addr(&self) -> SocketAddr {
+        let line = self.wait_for_line("listening on https://");
+        let (_, addr) = line.split_once("https://").expect("it was looked for");
+        addr.parse().expect("the hub says its address")
+    }
+
+    /// Asks it to read its certificates again (SIGHUP).
+    pub fn reload(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("the hub runs");
+    }
+
     /// Asks it to stop (SIGTERM).
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("the hub runs");
@@ -248,7 +261,7 @@ pub struct Response {
 impl Response {
     /// Reads a response to the end of the connection, which must be a clean one.
     #[track_caller]
-    pub fn read(stream: &mut TcpStream) -> Response {
+    pub fn read(stream: &mut impl Read) -> Response {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("the answer, and then the end");
         let (mut response, body) = Response::split(&bytes).expect("an HTTP response");
@@ -431,9 +444,9 @@ impl Frame {
 // ---- The client ---------------------------------------------------------------------------------
 
 /// A WebSocket client.
-pub struct Client {
+pub struct Client<S = TcpStream> {
     /// The socket, for whoever wants to do it harm.
-    pub stream: TcpStream,
+    pub stream: S,
     input: Vec<u8>,
     /// How many of `input` were parsed.
     parsed: usize,
@@ -448,10 +461,12 @@ impl Client {
     pub fn connect(addr: SocketAddr) -> Client {
         Client::upgrade(tcp(addr), &upgrade_head("/ws", ""))
     }
+}
 
+impl<S: Read + Write> Client<S> {
     /// Sends this head, and expects it to open a WebSocket.
     #[track_caller]
-    pub fn upgrade(mut stream: TcpStream, head: &str) -> Client {
+    pub fn upgrade(mut stream: S, head: &str) -> Client<S> {
         stream.write_all(head.as_bytes()).expect("the hub reads");
         match Client::upgraded(stream) {
             Ok(client) => client,
@@ -461,7 +476,7 @@ impl Client {
 
     /// Reads the answer to a request head that was sent: a client where it is an upgrade, else the response.
     #[track_caller]
-    pub fn upgraded(mut stream: TcpStream) -> Result<Client, Response> {
+    pub fn upgraded(mut stream: S) -> Result<Client<S>, Response> {
         let mut bytes = Vec::new();
         loop {
             let more = read_some(&mut stream, &mut bytes);
@@ -668,7 +683,7 @@ impl Client {
 
 /// Reads what there is into `bytes`; false at the end.
 #[track_caller]
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> bool {
+fn read_some(stream: &mut impl Read, bytes: &mut Vec<u8>) -> bool {
     let mut chunk = [0; 16 * 1024];
     match stream.read(&mut chunk) {
         Ok(count) => {

@@ -19,13 +19,27 @@ pub(super) struct Key {
 }
 
 enum Kind {
-    Number { limit: Limit, of: fn(&Config) -> u32, place: fn(&mut Config) -> &mut u32 },
-    Switch { of: fn(&Config) -> bool, place: fn(&mut Config) -> &mut bool },
+    Number {
+        limit: Limit,
+        of: fn(&Config) -> u32,
+        place: fn(&mut Config) -> &mut u32,
+    },
+    Switch {
+        of: fn(&Config) -> bool,
+        place: fn(&mut Config) -> &mut bool,
+    },
     Listen,
     Log,
     AllowedOrigins,
     Names,
     SecretFile,
+    #[cfg(feature = "tls")]
+    TlsListen,
+    #[cfg(feature = "tls")]
+    TlsFile {
+        of: fn(&Config) -> &String,
+        place: fn(&mut Config) -> &mut String,
+    },
 }
 
 macro_rules! number {
@@ -77,13 +91,23 @@ pub(super) static KEYS: &[Key] = &[
     number!("rooms.history", HISTORY, hub.history),
     number!("rooms.empty_for_s", EMPTY_FOR_S, hub.empty_for_s),
     other("auth.secret_file", Kind::SecretFile),
+    #[cfg(feature = "tls")]
+    other("tls.listen", Kind::TlsListen),
+    #[cfg(feature = "tls")]
+    other("tls.cert", Kind::TlsFile { of: |config| &config.tls_cert, place: |config| &mut config.tls_cert }),
+    #[cfg(feature = "tls")]
+    other("tls.key", Kind::TlsFile { of: |config| &config.tls_key, place: |config| &mut config.tls_key }),
     switch!("encryption.required", hub.encryption_required),
     other("http.allowed_origins", Kind::AllowedOrigins),
     other("http.names", Kind::Names),
 ];
 
 /// What later versions will have. To ignore one would leave open what the operator wanted shut.
-static LATER: &[(&str, &str)] = &[("tls", "TLS"), ("http.metrics", "metrics")];
+static LATER: &[(&str, &str)] = &[
+    #[cfg(not(feature = "tls"))]
+    ("tls", "TLS"),
+    ("http.metrics", "metrics"),
+];
 
 /// The key at `path`.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
@@ -108,7 +132,10 @@ pub(super) fn refuse_later(entry: &Entry<'_>) -> Result<(), ConfigError> {
         return Ok(());
     };
     let is_key = path.contains('.');
-    let says = |part| format!("this version of classhub has no {what} yet; take the {part} out");
+    let says = |part| match *path {
+        "tls" => format!("this classhub was built without {what} (its feature `tls`); take the {part} out"),
+        _ => format!("this version of classhub has no {what} yet; take the {part} out"),
+    };
     if is_key {
         return Err(entry.wrong(says("key")));
     }
@@ -159,6 +186,13 @@ impl Key {
                 let listen = entry.each_text(parse_listen)?;
                 config.listen = check_listen(listen).map_err(|says| entry.wrong(says))?;
             }
+            #[cfg(feature = "tls")]
+            Kind::TlsListen => {
+                let listen = entry.each_text(parse_listen)?;
+                config.tls_listen = check_listen(listen).map_err(|says| entry.wrong(says))?;
+            }
+            #[cfg(feature = "tls")]
+            Kind::TlsFile { place, .. } => *place(config) = entry.text()?.to_owned(),
         }
         Ok(())
     }
@@ -173,6 +207,10 @@ impl Key {
             Kind::Names => toml_list(&config.names),
             Kind::SecretFile => toml_text(config.secret_file.as_ref()?),
             Kind::Listen => toml_list(&config.listen),
+            #[cfg(feature = "tls")]
+            Kind::TlsListen => toml_list(&config.tls_listen),
+            #[cfg(feature = "tls")]
+            Kind::TlsFile { of, .. } => toml_text(of(config)),
         })
     }
 

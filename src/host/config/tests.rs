@@ -146,7 +146,8 @@ fn every_mistake_names_key_and_line() {
         ("\"a\\nb\" = 3", "\"a\\nb\" (line 1): there is no such key"),
         ("\"\" = 3", "\"\" (line 1): there is no such key"),
         // What later versions have.
-        ("[tls]", "[tls] (line 1): this version of classhub has no TLS yet; take the table out"),
+        #[cfg(not(feature = "tls"))]
+        ("[tls]", "[tls] (line 1): this classhub was built without TLS (its feature `tls`); take the table out"),
         ("[[encryption]]", "encryption (line 1): there is one such table"),
         (
             "[http]\nmetrics = \"any\"",
@@ -157,6 +158,39 @@ fn every_mistake_names_key_and_line() {
         assert!(error.starts_with(says), "{text:?} says {error:?}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_needs_a_certificate_and_its_key() {
+    assert!(!read("[tls]").has_tls());
+    assert!(!read("[tls]\nlisten = [\"[::]:9443\"]\ncert = \"\"\nkey = \"\"").has_tls());
+    let config = read("[tls]\nlisten = [\"127.0.0.1:443\"]\ncert = \"a.pem\"\nkey = \"b.pem\"");
+    assert!(config.has_tls() && config.memory().connections > Config::default().memory().connections);
+    assert_eq!(config.tls_listen, ["127.0.0.1:443".parse().unwrap()]);
+    for (text, says) in [
+        (
+            "[tls]\nlisten = [\"[::]:443\"]",
+            "tls.cert (line 2): it is missing, and tls.listen alone switches nothing on",
+        ),
+        (
+            "[tls]\ncert = \"a\"",
+            "tls.key (line 2): it is missing, and tls.cert alone switches nothing on: key = \"key.pem\"",
+        ),
+        (
+            "[tls]\nkey = \"a\"",
+            "tls.cert (line 2): it is missing, and tls.key alone switches nothing on: cert = \"cert.pem\"",
+        ),
+        ("[tls]\ncert = \"a\"\nkey = \"\"", "tls.key (line 3): it is missing"),
+        ("[tls]\nkey = 3", "tls.key (line 2): text in quotes is expected here"),
+        ("[tls]\nlisten = []", "tls.listen (line 2): at least one address is needed"),
+        ("[tls]\ncertificate = 3", "tls.certificate (line 2): there is no such key; here are known: listen, cert, key"),
+    ] {
+        let error = refusal(text);
+        assert!(error.starts_with(says), "{text:?} says {error:?}");
+    }
+    let error = config.certificates().unwrap_err().to_string();
+    assert!(error.starts_with("tls.cert (line 3): a.pem cannot be read: "), "{error}");
 }
 
 #[test]
