@@ -139,10 +139,10 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// Whether there may be more to read, of which no poll tells.
+    /// Whether there may be more to read, of which no poll tells again: see [`Stream::has_more`].
     #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.stream.has_more()
+    pub fn has_more(&self, hung_up: bool) -> bool {
+        self.stream.has_more(hung_up)
     }
 
     /// Whether what is said is encrypted on its way.

@@ -174,7 +174,7 @@ impl<S: Stream> Exchange<S> {
     fn read(&mut self, now: Now, key: Key, buffer: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let filled = connection.conn.fill(buffer);
-        let has_more = connection.conn.has_more();
+        let has_more = connection.conn.has_more(connection.hung_up);
         match filled {
             Filled::Nothing if has_more => self.connections.set_ready(key, false),
             Filled::Nothing => {}

@@ -22,8 +22,9 @@ pub trait Stream: Read + Write {
         0
     }
 
-    /// Whether there may be more to read although the last read brought less than was asked for, or nothing: no poll would tell of it.
-    fn has_more(&self) -> bool {
+    /// Whether there may be more to read although the last read brought less than was asked for, or nothing: no poll would tell of it again.
+    /// `_hung_up`: it has told of the end.
+    fn has_more(&self, _hung_up: bool) -> bool {
         false
     }
 
@@ -99,8 +100,8 @@ impl<S: Stream> Stream for Transport<S> {
         whichever!(self, stream => stream.unsent_bytes())
     }
 
-    fn has_more(&self) -> bool {
-        whichever!(self, stream => stream.has_more())
+    fn has_more(&self, hung_up: bool) -> bool {
+        whichever!(self, stream => stream.has_more(hung_up))
     }
 
     fn is_secure(&self) -> bool {

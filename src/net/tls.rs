@@ -11,8 +11,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 
 use super::stream::Stream;
 use crate::limits;
@@ -39,8 +39,16 @@ pub struct TlsStream<S> {
     ended: bool,
     /// The reader knows.
     end_told: bool,
-    /// The socket had no more when it was last read.
-    drained: bool,
+    left: Left,
+}
+
+/// What the socket had left when it was last read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// It gave less than was asked for: nothing, but perhaps the end.
+    AtMostTheEnd,
+    Perhaps,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +90,7 @@ impl<S: Stream> TlsStream<S> {
             stage: Stage::New,
             ended: false,
             end_told: false,
-            drained: false,
+            left: Left::Perhaps,
         })
     }
 
@@ -104,11 +112,13 @@ impl<S: Stream> TlsStream<S> {
         let came = match self.socket.read(&mut came[..room]) {
             Ok(count) => &came[..count],
             Err(error) => {
-                self.drained = error.kind() == ErrorKind::WouldBlock;
+                if error.kind() == ErrorKind::WouldBlock {
+                    self.left = Left::Nothing;
+                }
                 return Err(error);
             }
         };
-        self.drained = came.len() < room;
+        self.left = if came.len() < room { Left::AtMostTheEnd } else { Left::Perhaps };
         self.ended = came.is_empty();
         if self.stage == Stage::New && !self.ended {
             self.stage = Stage::Handshake;
@@ -149,12 +159,7 @@ impl<S: Stream> TlsStream<S> {
                         }
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut self.outgoing, 0, |room| {
-                    data.encode(room).map_err(|error| match error {
-                        EncodeError::InsufficientSize(size) => Some(size.required_size),
-                        EncodeError::AlreadyEncoded => None,
-                    })
-                })?,
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(&mut self.outgoing, data)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.ended = true,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
@@ -201,14 +206,9 @@ impl<S: Stream> TlsStream<S> {
     /// Tells the peer what it did wrong (the library has an alert for that), and is done with it.
     fn give_up(&mut self) -> io::Error {
         while self.tls.wants_write()
-            && let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state
-        {
-            let said =
-                append(&mut self.outgoing, limits::TLS_OVERHEAD_BYTES, |room| data.encode(room).map_err(|_| None));
-            if said.is_err() {
-                break;
-            }
-        }
+            && let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(&mut []).state
+            && encode(&mut self.outgoing, data).is_ok()
+        {}
         let _unheard = self.push();
         self.fail()
     }
@@ -249,6 +249,16 @@ impl<S: Stream> TlsStream<S> {
         let _unread = self.socket.read(&mut [0; limits::TLS_RECORD_BYTES]);
         ErrorKind::InvalidData.into()
     }
+}
+
+/// Appends what the library has to say itself.
+fn encode(to: &mut Vec<u8>, mut data: EncodeTlsData<ServerConnectionData>) -> io::Result<()> {
+    append(to, 0, |room| {
+        data.encode(room).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
 }
 
 /// Appends what `write` makes, which says how much room it needs where there was too little, or that there is no way.
@@ -333,11 +343,14 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.outgoing.len() - self.sent + self.socket.unsent_bytes()
     }
 
-    fn has_more(&self) -> bool {
-        match self.stage {
-            Stage::Failed => false,
+    fn has_more(&self, hung_up: bool) -> bool {
+        match self.left {
+            _ if self.stage == Stage::Failed => false,
             _ if self.ended => !self.end_told,
-            _ => !self.drained || !self.plaintext.is_empty(),
+            _ if !self.plaintext.is_empty() => true,
+            Left::Nothing => false,
+            Left::AtMostTheEnd => hung_up,
+            Left::Perhaps => true,
         }
     }
 
