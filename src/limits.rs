@@ -183,6 +183,9 @@ pub const TLS_PLAINTEXT_BYTES: usize = 16 * 1024;
 pub const TLS_OVERHEAD_BYTES: usize = 64;
 /// One record from a client, as long as any version lets it be. A message of the handshake must fit into it too; a browser's hello has 2 KiB.
 pub const TLS_RECORD_BYTES: usize = 5 + 16 * 1024 + 2048;
+/// Reads in one turn of connections that are in a TLS handshake, which has two: a signature takes a small board a millisecond, and a school that
+/// comes at once is not to keep waiting those who are in.
+pub const HANDSHAKES_PER_TURN: u32 = 16;
 /// Connections that the kernel may hold for us between two turns.
 pub const BACKLOG: i32 = 1024;
 

@@ -145,6 +145,12 @@ impl<S: Stream> Conn<S> {
         self.stream.has_more(hung_up)
     }
 
+    /// Whether reading it may be far more work than usual: see [`Stream::is_costly`].
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.stream.is_costly()
+    }
+
     /// Whether what is said is encrypted on its way.
     #[must_use]
     pub fn is_secure(&self) -> bool {

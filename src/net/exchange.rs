@@ -157,12 +157,21 @@ impl<S: Stream> Exchange<S> {
         self.connections.has_ready()
     }
 
-    /// Reads each connection that is ready once, and does what is asked there.
+    /// Reads each connection that is ready once, and does what is asked there. Of those who are still agreeing on keys, some wait for the next turn.
     pub fn read_ready(&mut self, now: Now) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading = std::mem::take(&mut self.reading);
         self.connections.take_ready(&mut reading);
+        let mut costly = 0;
         for key in reading.drain(..) {
+            if self.connections.get_mut(key).is_some_and(|connection| connection.conn.is_costly()) {
+                costly += 1;
+                if costly > limits::HANDSHAKES_PER_TURN {
+                    // Next time; those who have keys already talk meanwhile.
+                    self.connections.set_ready(key, false);
+                    continue;
+                }
+            }
             self.read(now, key, &mut buffer);
             // Replies are bounded at every moment, and not only when the turn is over.
             self.connections.shed();

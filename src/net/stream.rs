@@ -28,6 +28,11 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// Whether the next read may cost what a thousand others do: a signature, and the choice of a key.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
     /// Whether it is encrypted.
     fn is_secure(&self) -> bool {
         false
@@ -102,6 +107,10 @@ impl<S: Stream> Stream for Transport<S> {
 
     fn has_more(&self, hung_up: bool) -> bool {
         whichever!(self, stream => stream.has_more(hung_up))
+    }
+
+    fn is_costly(&self) -> bool {
+        whichever!(self, stream => stream.is_costly())
     }
 
     fn is_secure(&self) -> bool {

@@ -354,6 +354,10 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
     }
 
+    fn is_costly(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Handshake)
+    }
+
     fn is_secure(&self) -> bool {
         true
     }

@@ -148,6 +148,11 @@ impl Browser {
         self.until(tab, "!window.stale && document.readyState === 'complete'");
     }
 
+    /// Has the tab believe any certificate, as if its authority had been installed.
+    pub fn trust(&mut self, tab: &Tab) {
+        self.call(Some(tab), "Security.setIgnoreCertificateErrors", json!({"ignore": true}));
+    }
+
     /// Sets what the page is seen on: its size in CSS pixels, and whether dark colours are preferred.
     pub fn look_at(&mut self, tab: &Tab, width: u32, height: u32, is_dark: bool) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});

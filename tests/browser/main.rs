@@ -12,6 +12,8 @@ mod chromium;
 mod common;
 mod lesson;
 mod recovery;
+#[cfg(feature = "tls")]
+mod secure;
 
 use serde_json::json;
 use std::net::SocketAddr;

@@ -514,6 +514,41 @@ fn a_hello_without_end_is_not_kept() {
     assert!(!class.is_connected(member));
 }
 
+/// A school comes at once, and nobody who is in waits for all of their signatures.
+#[test]
+fn a_turn_has_time_for_so_many_handshakes() {
+    let mut class = Class::new(settings());
+    let (speaker, hears) = (class.connect(Some(tls13())), class.connect(None));
+    for member in [speaker, hears] {
+        class.join(member, "R");
+        class.exchange_all(member);
+    }
+    class.frames(hears);
+    let school: Vec<usize> = (0..100).map(|_| class.knock(Some(tls13()))).collect();
+    for member in &school {
+        class.pump(*member);
+        class.exchange.set_readable(class.members[*member].key, false);
+    }
+    class.send(speaker, &chat("R", "in the middle of it"));
+    class.pump(speaker);
+    class.exchange.set_readable(class.members[speaker].key, false);
+    for turn in 1..=7 {
+        class.exchange.read_ready(class.now);
+        class.exchange.finish(class.now);
+        let answered = school.iter().filter(|member| !class.wire(**member).output.is_empty()).count();
+        assert_eq!(answered, (turn * limits::HANDSHAKES_PER_TURN as usize).min(school.len()));
+        if turn == 1 {
+            class.pump(hears);
+            assert_eq!(contents(&class.replies(hears)), ["in the middle of it"]);
+        }
+    }
+    assert!(!class.exchange.has_ready());
+    for member in school {
+        class.exchange_all(member);
+        assert!(!class.members[member].tls.as_ref().expect("it has").is_handshaking());
+    }
+}
+
 /// A thousand records in one read are one turn's work, and all that was in them is heard.
 #[test]
 fn tiny_records_are_put_together() {
