@@ -10,7 +10,7 @@
 //! | [`hub`] | what it means: rooms, seats, the room log. No socket, no clock, no logging |
 //! | [`page`] | the classroom page, embedded, and the QR code that leads to it |
 //! | [`host`] | the machine it lives on: arguments, configuration, clocks, addresses, the log |
-//! | [`net`] | how it travels: one connection, HTTP to the upgrade, the turn, the poll loop |
+//! | [`net`] | how it travels: one connection, plain or under TLS, HTTP to the upgrade, the turn, the poll loop |
 //!
 //! **The heart** is one log per room and one cursor per seat. A room's broadcasts are wire bytes, encoded once and appended to one buffer;
 //! a seat is an offset in it. At the end of a turn each seat of a changed room is offered what lies between its cursor and the end: one write

@@ -211,10 +211,10 @@ const _: () = {
 /// What one connection costs beside the message it is sending and its seats: its places in all tables and the library's context. An idle
 /// member of a room, its seat and its share of the log included, is measured by a test to stay under a third of this.
 pub const CONNECTION_BYTES: u64 = 6 * 1024;
-/// What TLS adds to a connection: its keys and places, a record that is coming or was read in part, and one that the socket does not take. An idle
-/// member is measured by a test to add less than a fifth of this.
+/// What TLS adds to a connection: its keys and places, a record that is coming or was read in part, and one that the socket does not take.
 pub const TLS_BYTES: u64 = TLS_STATE_BYTES + (TLS_RECORD_BYTES + TLS_PLAINTEXT_BYTES + TLS_OVERHEAD_BYTES) as u64;
-/// The library's part of it: keys both ways, and what is agreed during the handshake.
+/// The library's part of it: keys both ways, and what is agreed during the handshake. An idle member under TLS is measured by a test to stay under
+/// this in all.
 pub const TLS_STATE_BYTES: u64 = 10 * 1024;
 /// The largest Member as JSON: every byte of every field a control character, which takes six to write.
 pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;

@@ -280,7 +280,14 @@ impl Config {
                 return Err(ConfigError::of_key(key, self.line(key).or(self.line(other)), says));
             }
         }
-        Ok(())
+        let twice = self.tls_listen.iter().find(|address| address.port() != 0 && self.listen.contains(address));
+        match twice.filter(|_| self.has_tls()) {
+            Some(address) => {
+                let says = format!("\"{address}\" is in listen too, and a port speaks either TLS or plain HTTP");
+                Err(ConfigError::of_key("tls.listen", self.line("tls.listen"), says))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that `bytes`, the value of `key`, hold so many of the longest messages. Whichever of the

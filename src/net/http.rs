@@ -211,9 +211,10 @@ fn trust(site: &Site, target: &Target, host: &str) -> Result<String, Response> {
         443 => format!("https://{name}/"),
         port => format!("https://{name}:{port}/"),
     };
-    let fingerprint = authority(site).map_or("–", |(_, fingerprint)| fingerprint);
+    // It may be broken where a phone is narrower than it is long.
+    let fingerprint = authority(site).map_or("–".to_owned(), |(_, fingerprint)| fingerprint.replace(':', ":<wbr>"));
     // Neither has a mark of HTML in it: the one is checked above, the other is digits.
-    Ok(page::trust().replace("{address}", &address).replace("{fingerprint}", fingerprint))
+    Ok(page::trust().replace("{address}", &address).replace("{fingerprint}", &fingerprint))
 }
 
 type Urls = fn(&[SocketAddr], &[IpAddr]) -> Vec<String>;

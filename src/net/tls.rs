@@ -138,7 +138,7 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Takes every whole record apart; then does what is to be done, where the two sides have come so far.
+    /// Takes every whole record apart; then does what is to be done. To encrypt is an error where the two sides have no keys any more.
     fn advance(&mut self, mut then: Then) -> io::Result<()> {
         // Discarded once at the end: a flood of tiny records costs no more than their bytes.
         let mut taken = 0;
@@ -200,7 +200,10 @@ impl<S: Stream> TlsStream<S> {
             self.incoming.drain(..taken);
             self.incoming.shrink_to_fit();
         }
-        Ok(())
+        match then {
+            Then::Encrypt(_) => Err(ErrorKind::NotConnected.into()),
+            Then::Nothing | Then::Close => Ok(()),
+        }
     }
 
     /// Tells the peer what it did wrong (the library has an alert for that), and is done with it.

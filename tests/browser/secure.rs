@@ -34,7 +34,9 @@ fn a_class_meets_whether_encrypted_or_not() {
     let address = format!("https://{}/", hub.secure_addr());
     let link = format!("document.querySelector('a[href=\"{address}\"]')");
     browser.until(&li, &format!("{link}.textContent === '{address}'"));
+    browser.look_at(&li, 320, 600, false);
     assert_eq!(browser.eval(&li, "document.documentElement.scrollWidth <= innerWidth"), true);
+    browser.look_at(&li, 1000, 700, false);
     browser.go(&li, &format!("{address}?room=E00001"));
     browser.until(&li, "byId('room').value === 'E00001'");
     browser.speak(&li, "zh");

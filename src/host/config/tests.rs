@@ -183,6 +183,10 @@ fn tls_needs_a_certificate_and_its_key() {
         ),
         ("[tls]\ncert = \"a\"\nkey = \"\"", "tls.key (line 3): it is missing"),
         ("[tls]\nkey = 3", "tls.key (line 2): text in quotes is expected here"),
+        (
+            "listen = [\"[::]:443\"]\n[tls]\nlisten = [\"[::]:443\"]\ncert = \"a\"\nkey = \"b\"",
+            "tls.listen (line 3): \"[::]:443\" is in listen too",
+        ),
         ("[tls]\nlisten = []", "tls.listen (line 2): at least one address is needed"),
         ("[tls]\ncertificate = 3", "tls.certificate (line 2): there is no such key; here are known: listen, cert, key"),
     ] {
