@@ -169,6 +169,10 @@ const fn number(text: &str) -> u64 {
 
 /// One read of one connection in one turn, into a buffer that all connections share.
 pub const READ_BYTES: usize = 16 * 1024;
+/// A connection that fills its whole read has had its share of the turn, and of some to come: where bytes have a rate, it is not read again for this
+/// long, or for as long as the rate takes to allow as much, if that is shorter. A burst of large messages is spread, so that those who hear it can
+/// keep up, and a flood of tiny frames, which costs far more than its bytes, waits in its sender's own socket.
+pub const REST_MS: u64 = 100;
 /// What a connection with several busy rooms is given of one before it is the next one's turn.
 pub const SLICE_BYTES: usize = 16 * 1024;
 /// The library's own buffer for a connection, when it begins: enough for heartbeats. It grows with what comes.

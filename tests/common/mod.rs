@@ -172,9 +172,29 @@ impl Hub {
 
     /// What it holds in memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most that it ever held in memory, in KiB.
+    pub fn resident_peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux tells");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it is there");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
+    /// The most that it may hold in memory, in KiB, as `classhub check` says of its configuration.
+    #[track_caller]
+    pub fn allowed_kib(&self) -> u64 {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_classhub"));
+        let output = check.arg("check").arg("--config").arg(&self.config).output().expect("the hub starts");
+        let report = String::from_utf8(output.stdout).expect("a report is text");
+        let line = report.lines().find_map(|line| line.strip_prefix("# memory, at most ")).expect("it has the sum");
+        let mib: f64 = line.trim().trim_end_matches("MiB").trim().parse().expect("a number");
+        (mib * 1024.0) as u64
     }
 
     /// Ticks (of 10 ms, mostly) that it has spent on a processor.
@@ -499,6 +519,12 @@ impl<S: Read + Write> Client<S> {
             let input = rest.to_vec();
             return Ok(Client { stream, input, parsed: 0, fences: 0, answers_pings: true });
         }
+    }
+
+    /// Its socket, for whoever goes on with it by other means, and what was read from it and not received.
+    pub fn into_parts(mut self) -> (TcpStream, Vec<u8>) {
+        self.input.drain(..self.parsed);
+        (self.stream, self.input)
     }
 
     // ---- Sending --------------------------------------------------------------------------------
