@@ -32,8 +32,10 @@ pub(super) struct Connection<S> {
     pub ending: bool,
     /// It lives in a slot to spare, to be turned away.
     spare: bool,
-    /// It is on the list of those to be read.
+    /// It is on the list of those to be read, or will be once it has rested.
     ready: bool,
+    /// It has had more than its share, and is not read for a while.
+    rests: bool,
     /// The peer has ended its side: the end will be read, sooner or later.
     pub hung_up: bool,
     /// It is on the list of those whose queue has not been offered to the socket.
@@ -48,6 +50,8 @@ pub(super) struct Connections<S> {
     wheel: Wheel,
     /// Those to be read: each once a turn.
     ready: Vec<Key>,
+    /// Those who rest, and until when, in that order.
+    resting: VecDeque<(u64, Key)>,
     owing: Vec<Key>,
     /// Bytes in all own queues.
     owed_bytes: usize,
@@ -73,6 +77,7 @@ impl<S: Stream> Connections<S> {
             spares: VecDeque::with_capacity(limits::SPARE_CONNECTIONS as usize),
             wheel: Wheel::new(capacity),
             ready: Vec::new(),
+            resting: VecDeque::new(),
             owing: Vec::new(),
             owed_bytes: 0,
             gone: Vec::new(),
@@ -127,6 +132,7 @@ impl<S: Stream> Connections<S> {
             ending: false,
             spare: fits.is_err(),
             ready: false,
+            rests: false,
             hung_up: false,
             owing: false,
         };
@@ -148,8 +154,7 @@ impl<S: Stream> Connections<S> {
     pub fn set_ready(&mut self, key: Key, hung_up: bool) {
         let Some(connection) = self.table.get_mut(key) else { return };
         connection.hung_up |= hung_up;
-        if !connection.ready {
-            connection.ready = true;
+        if !std::mem::replace(&mut connection.ready, true) && !connection.rests {
             self.ready.push(key);
         }
     }
@@ -158,8 +163,25 @@ impl<S: Stream> Connections<S> {
         !self.ready.is_empty()
     }
 
+    /// Reads no more from a connection for `rest_ms`, which is the same for all. Nothing is lost: what it sends waits in its socket, and
+    /// once that is full, with itself.
+    pub fn rest(&mut self, now: Now, key: Key, rest_ms: u64) {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if rest_ms > 0 && !std::mem::replace(&mut connection.rests, true) {
+            self.resting.push_back((now.monotonic_ms + rest_ms, key));
+        }
+    }
+
     /// Those to be read in this turn go to `turn`, which is empty; whoever is put on the list from now on is read in the next.
-    pub fn take_ready(&mut self, turn: &mut Vec<Key>) {
+    pub fn take_ready(&mut self, now: Now, turn: &mut Vec<Key>) {
+        while let Some((_, key)) = self.resting.front().copied().filter(|(until_ms, _)| *until_ms <= now.monotonic_ms) {
+            self.resting.pop_front();
+            let Some(connection) = self.table.get_mut(key) else { continue };
+            connection.rests = false;
+            if connection.ready {
+                self.ready.push(key);
+            }
+        }
         std::mem::swap(&mut self.ready, turn);
         for key in turn {
             if let Some(connection) = self.table.get_mut(*key) {
@@ -302,7 +324,8 @@ impl<S: Stream> Connections<S> {
     // ---- Deadlines ------------------------------------------------------------------------------
 
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.wheel.next_ms()
+        let rested_ms = self.resting.front().map(|(until_ms, _)| *until_ms);
+        [self.wheel.next_ms(), rested_ms].into_iter().flatten().min()
     }
 
     /// One whose time is up: for its request head, or for hanging up.

@@ -64,6 +64,8 @@ pub struct Exchange<S> {
     connections: Connections<S>,
     options: Options,
     refusals: Refusals,
+    /// How long a connection that has filled its read is not read again.
+    rest_ms: u64,
     /// Every socket is read into it; it is lent to the turn, and so is the list below.
     buffer: Box<[u8]>,
     reading: Vec<Key>,
@@ -79,7 +81,10 @@ impl<S: Stream> Exchange<S> {
             queue_bytes: settings.room_log_bytes as usize,
             reply_bytes: options.reply_bytes as usize,
         };
+        // 0 where there is no rate.
+        let share_ms = (limits::READ_BYTES as u64 * 1000).checked_div(settings.bytes_per_second.into()).unwrap_or(0);
         Exchange {
+            rest_ms: share_ms.min(limits::REST_MS),
             hub: Hub::new(settings, options.connections, &secret, now),
             connections: Connections::new(bounds),
             options,
@@ -161,7 +166,7 @@ impl<S: Stream> Exchange<S> {
     pub fn read_ready(&mut self, now: Now) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading = std::mem::take(&mut self.reading);
-        self.connections.take_ready(&mut reading);
+        self.connections.take_ready(now, &mut reading);
         let mut costly = 0;
         for key in reading.drain(..) {
             if self.connections.get_mut(key).is_some_and(|connection| connection.conn.is_costly()) {
@@ -182,8 +187,9 @@ impl<S: Stream> Exchange<S> {
 
     fn read(&mut self, now: Now, key: Key, buffer: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let hung_up = connection.hung_up;
         let filled = connection.conn.fill(buffer);
-        let has_more = connection.conn.has_more(connection.hung_up);
+        let has_more = connection.conn.has_more(hung_up);
         match filled {
             Filled::Nothing if has_more => self.connections.set_ready(key, false),
             Filled::Nothing => {}
@@ -193,8 +199,13 @@ impl<S: Stream> Exchange<S> {
             Filled::End => self.connections.remove(key),
             Filled::Bytes(count) => {
                 self.hub.heard(key);
+                let is_full = count == buffer.len();
+                // What comes once the last word is said is only thrown away, and soon there is an end of it.
+                if is_full && !connection.ending {
+                    self.connections.rest(now, key, self.rest_ms);
+                }
                 // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
-                if count == buffer.len() || connection.hung_up || has_more {
+                if is_full || hung_up || has_more {
                     self.connections.set_ready(key, false);
                 }
                 self.take(now, key, &buffer[..count]);
