@@ -506,3 +506,46 @@ impl Write for Memory<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that is there, and no more.
+    struct Silent;
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Write for Silent {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Silent {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn half_a_head_takes_no_more_than_a_whole_one_may() {
+        for first in [1, 700, 5_000, limits::HEAD_BYTES - 2] {
+            let mut conn = Conn::new(Silent);
+            let head = [b'x'; limits::HEAD_BYTES - 1];
+            for mut part in std::iter::once(&head[..first]).chain(head[first..].chunks(1)) {
+                assert_eq!(conn.head(&mut part), Head::Incomplete);
+                let Stage::Head(held) = &conn.stage else { panic!("it is not complete") };
+                assert!(held.capacity() <= limits::HEAD_BYTES, "{} bytes for {}", held.capacity(), held.len());
+            }
+        }
+    }
+}

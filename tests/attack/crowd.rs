@@ -30,7 +30,9 @@ pub struct Villain {
     pub reads: bool,
     /// With a small receive buffer, which is soon full.
     pub narrow: bool,
-    /// What it does once the hub has ended the connection.
+    /// It ends the connection itself after so long: one that does not read can't know that the hub has.
+    pub stays_for: Option<Duration>,
+    /// What it does once the connection has ended.
     pub at_end: AtEnd,
 }
 
@@ -100,9 +102,14 @@ struct Post {
     is_connected: bool,
     can_write: bool,
     can_read: bool,
-    /// The hub has ended its side.
+    /// The hub has ended its side, as the poll says,
+    has_ended: bool,
+    /// and as it has read.
     is_over: bool,
+    /// When the next byte is due,
     due: Instant,
+    /// and since when it is connected.
+    since: Instant,
 }
 
 impl Work {
@@ -112,7 +119,7 @@ impl Work {
                 // Whole rounds of it, so many that one write takes as much as it may.
                 does.then = does.then.repeat(CHUNK.div_ceil(does.then.len()));
             }
-            let due = Instant::now();
+            let now = Instant::now();
             Post {
                 does,
                 stream: None,
@@ -120,8 +127,10 @@ impl Work {
                 is_connected: false,
                 can_write: false,
                 can_read: false,
+                has_ended: false,
                 is_over: false,
-                due,
+                due: now,
+                since: now,
             }
         };
         Work {
@@ -148,7 +157,9 @@ impl Work {
             for event in &events {
                 let post = &mut self.posts[event.token().0];
                 post.can_write |= event.is_writable();
-                post.can_read |= event.is_readable() || event.is_read_closed() || event.is_error();
+                let has_ended = event.is_read_closed() || event.is_error();
+                post.can_read |= event.is_readable() || has_ended;
+                post.has_ended |= has_ended;
             }
         }
         self.tally
@@ -169,7 +180,9 @@ impl Work {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(number), interest).expect("it is a socket");
         post.stream = Some(stream);
-        (post.sent, post.is_connected, post.can_write, post.can_read, post.is_over) = (0, false, false, false, false);
+        (post.sent, post.is_connected, post.has_ended) = (0, false, false);
+        (post.can_write, post.can_read, post.is_over) = (false, false, false);
+        post.since = Instant::now();
     }
 
     /// Does what there is to do for one of them. Says whether there may be more.
@@ -223,6 +236,9 @@ impl Work {
                 Err(_) => is_lost = true,
             }
         }
+        is_lost |= post.does.stays_for.is_some_and(|period| post.since.elapsed() >= period);
+        // Whoever does not read still sees that it is over.
+        is_lost |= post.has_ended && !post.does.reads && post.does.at_end != AtEnd::Stay;
         if is_lost {
             self.tally.ended += u64::from(post.is_connected);
             post.stream = None;

@@ -15,8 +15,9 @@ mod class;
 mod common;
 mod crowd;
 mod share;
+mod small;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use class::Class;
@@ -35,7 +36,10 @@ const TRIES: usize = 3;
 const P99: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 100 });
 
 /// One attack at a time: they are told from each other by their figures.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Attack {
     /// The hub's configuration.
@@ -48,7 +52,7 @@ struct Attack {
 /// Runs an attack, and sees to it that the class does not notice. `is_real` says whether it took place as it was meant to.
 #[track_caller]
 fn withstand(name: &str, attack: &Attack, is_real: impl Fn(&Tally, &Class) -> bool) {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let Attack { toml, more_bytes, villains } = attack;
     classhub::host::descriptors::raise(2 * 1024).expect("the test holds 1,000 sockets open");
     let mut p99s = Vec::new();
@@ -203,11 +207,24 @@ fn storms_of_joins_and_leaves() {
     withstand("20 that come and go", &attack, |tally, class| tally.ended > 200 && class.joined > 200);
 }
 
+#[test]
+fn floods_that_come_back() {
+    let villains = crowd(20, |n| Villain {
+        opening: [seated(ROOM, n), largest(ROOM).bytes().repeat(4), Raw::close(1000).bytes()].concat(),
+        reads: true,
+        at_end: AtEnd::Again,
+        ..Villain::default()
+    });
+    let attack = Attack { toml: "", more_bytes: 0, villains };
+    withstand("20 that flood and come back", &attack, |tally, _| tally.sent_bytes > 10 << 20);
+}
+
 // ---- Those who stay -----------------------------------------------------------------------------
 
 #[test]
 fn readers_that_never_read() {
-    let villains = crowd(64, |n| Villain { opening: seated(ROOM, n), narrow: true, ..Villain::default() });
+    let villains =
+        crowd(64, |n| Villain { opening: seated(ROOM, n), narrow: true, at_end: AtEnd::Stay, ..Villain::default() });
     let attack = Attack { toml: "[heartbeat]\nlinger_s = 0\n", more_bytes: 3_000, villains };
     // The room let go of what they had not read, and of them.
     withstand("64 that never read", &attack, |_, class| class.left.get("slow") == Some(&64));
