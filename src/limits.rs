@@ -223,6 +223,11 @@ pub const TLS_STATE_BYTES: u64 = 10 * 1024;
 /// The largest Member as JSON: every byte of every field a control character, which takes six to write.
 pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;
 
+/// What a seat takes beside its Member: its place in the room, and what allocation rounds up.
+const SEAT_BYTES: u64 = 192;
+/// What a frame of a room takes beside a message's content and a Member: the room's number, a `ref`, names and quotes.
+const FRAME_BYTES: u64 = 1024;
+
 /// One member that a room keeps out: an id, an address and a time.
 pub const REMOVED_BYTES: u64 = ID_BYTES as u64 + 48;
 
@@ -265,24 +270,28 @@ impl MemorySum {
         let message = u64::from(bounds.message_bytes);
         let log = u64::from(bounds.room_log_bytes);
         let history = u64::from(bounds.history);
-        // The hub has no more seats than its connections may have, lingering ones included.
-        // A frame in progress is held once, with what allocation rounds up; a fragmented message
-        // grows by doubling, so that up to twice its size is held.
-        let seats = u64::from(bounds.rooms_per_connection) * (MEMBER_JSON_BYTES + 64);
+        // The hub has no more seats than its connections may have, lingering ones included. A Member came in a message, and takes no more
+        // than that to write again, but for the names of fields that were left out.
+        let member = MEMBER_JSON_BYTES.min(message + 80);
+        let seats = u64::from(bounds.rooms_per_connection) * (member + SEAT_BYTES);
+        // A frame in progress is held once, with what allocation rounds up; a fragmented message grows by doubling, so that up to twice its size
+        // is held. Before all that, there is a request head, and nothing else.
         let tls = if bounds.tls { TLS_BYTES } else { 0 };
-        let connection = CONNECTION_BYTES + seats + message * 3 / 2 + message * 2 + tls;
-        // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix
-        // may be as large as what lives. It grows by a quarter.
+        let connection = CONNECTION_BYTES + (seats + message * 3 / 2 + message * 2).max(HEAD_BYTES as u64) + tls;
+        // Rule 4 of the room log keeps it under 1.5 times its limit and a frame, and a dead prefix may be as large as what lives. It grows by a
+        // quarter.
         let removed = REMOVED as u64 * REMOVED_BYTES;
-        let sealed = if bounds.sealed { history * SEAL_OVERHEAD_BYTES } else { 0 };
-        let logs = if bounds.sealed { 2 } else { 1 };
-        let room = logs * (2 * (log * 3 / 2 + 2 * message) * 5 / 4 + history * 16) + 2 * sealed + removed + 8 * 1024;
+        let frame = message + member + FRAME_BYTES;
+        // A second log where frames may be sealed as well, each a little longer.
+        let (logs, sealed) = if bounds.sealed { (2, history * SEAL_OVERHEAD_BYTES) } else { (1, 0) };
+        let room = logs * (2 * (log * 3 / 2 + frame) * 5 / 4 + history * 16) + 2 * sealed + removed + 8 * 1024;
         MemorySum {
             connections: u64::from(bounds.connections + SPARE_CONNECTIONS) * connection,
             rooms: u64::from(bounds.rooms) * room,
             // A queue holds up to three times what is unsent; one frame of any size may pass the limit before anybody is closed for it.
             replies: 3 * u64::from(bounds.reply_bytes),
-            base: 3 << 20,
+            // Nearly all of it is the program and the system's library, as far as they were ever run: 3 MiB with a little of everything done.
+            base: (3 << 20) + (1 << 19),
             // Linux doubles what is asked for.
             kernel: u64::from(bounds.connections) * 2 * SEND_BUFFER_BYTES as u64,
         }

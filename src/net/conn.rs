@@ -19,6 +19,9 @@ use crate::limits;
 use crate::wire::CloseReason;
 use crate::wire::frame::Meter;
 
+/// A request head that comes in parts is made room for in steps of this; most come whole, and are shorter.
+const HEAD_GROWTH: usize = 1024;
+
 /// A connection.
 pub struct Conn<S> {
     stream: S,
@@ -170,7 +173,12 @@ impl<S: Stream> Conn<S> {
         let from = head.len().saturating_sub(3);
         let before = head.len();
         let room = limits::HEAD_BYTES - before;
-        head.extend_from_slice(&input[..input.len().min(room)]);
+        let new = &input[..input.len().min(room)];
+        if head.capacity() - before < new.len() {
+            // Grown in steps, as it comes byte by byte, but never to more than the longest takes: a vector left alone would double.
+            head.reserve_exact(new.len().max(HEAD_GROWTH).min(room));
+        }
+        head.extend_from_slice(new);
         match end_of_head(&head[from..]) {
             Some(length) => {
                 let length = from + length;
