@@ -522,7 +522,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// Its socket, for whoever goes on with it by other means, and what was read from it and not received.
-    pub fn into_parts(mut self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(mut self) -> (S, Vec<u8>) {
         self.input.drain(..self.parsed);
         (self.stream, self.input)
     }
