@@ -27,6 +27,8 @@ pub struct Class {
     /// Joins of others, and why those who left did.
     pub joined: u64,
     pub left: BTreeMap<String, u64>,
+    /// Who of the class was closed, and how.
+    pub lost: Option<String>,
     buffer: Vec<u8>,
 }
 
@@ -71,6 +73,7 @@ impl Class {
             said: Vec::new(),
             joined: 0,
             left: BTreeMap::new(),
+            lost: None,
             buffer: vec![0; 256 * 1024],
         };
         for number in 0..MEMBERS {
@@ -93,7 +96,7 @@ impl Class {
         let more = "x".repeat(more_bytes);
         let start = Instant::now();
         let mut due = start;
-        while start.elapsed() < period {
+        while start.elapsed() < period && self.lost.is_none() {
             let now = Instant::now();
             if now >= due {
                 self.say(&more);
@@ -103,7 +106,7 @@ impl Class {
             self.read_for(due.saturating_duration_since(Instant::now()));
         }
         let until = Instant::now() + PATIENCE;
-        while self.said.iter().any(|said| said.deliveries < MEMBERS) {
+        while self.lost.is_none() && self.said.iter().any(|said| said.deliveries < MEMBERS) {
             assert!(Instant::now() < until, "not everybody heard everything: {}", self.missing());
             self.read_for(Duration::from_millis(10));
         }
@@ -127,8 +130,10 @@ impl Class {
         let bytes = Raw::text(&text).bytes();
         let member = &mut self.members[number % MEMBERS];
         // A member's own send buffer takes far more than it ever has to say at once.
-        let sent = member.stream.write(&bytes).expect("it is connected, and the hub reads");
-        assert_eq!(sent, bytes.len(), "the hub did not read for long");
+        match member.stream.write(&bytes) {
+            Ok(sent) => assert_eq!(sent, bytes.len(), "the hub did not read for long"),
+            Err(error) => self.lose(number % MEMBERS, &error.to_string()),
+        }
     }
 
     /// Reads what comes within `period`, until something has come.
@@ -138,16 +143,20 @@ impl Class {
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
             let number = event.token().0;
-            loop {
+            while self.lost.is_none() {
                 match self.members[number].stream.read(&mut buffer) {
-                    Ok(0) => panic!("member {number} was closed without a word"),
+                    Ok(0) => self.lose(number, "closed without a word"),
                     Ok(count) => self.take(number, &buffer[..count]),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => panic!("member {number} lost its connection: {error}"),
+                    Err(error) => self.lose(number, &error.to_string()),
                 }
             }
         }
         self.buffer = buffer;
+    }
+
+    fn lose(&mut self, number: usize, how: &str) {
+        self.lost.get_or_insert_with(|| format!("member {number}: {how}"));
     }
 
     fn take(&mut self, number: usize, bytes: &[u8]) {
@@ -161,7 +170,7 @@ impl Class {
                 TEXT => self.hear(number, payload),
                 // Somebody knocks under its id. Each says something often enough to show that it lives.
                 PING => {}
-                CLOSE => panic!("member {number} was closed: {}", String::from_utf8_lossy(payload)),
+                CLOSE => return self.lose(number, &String::from_utf8_lossy(payload)),
                 _ => panic!("member {number} got a frame with opcode {opcode}"),
             }
         }

@@ -32,6 +32,8 @@ pub struct Villain {
     pub narrow: bool,
     /// It ends the connection itself after so long: one that does not read can't know that the hub has.
     pub stays_for: Option<Duration>,
+    /// How long it waits before it comes back.
+    pub pause: Duration,
     /// What it does once the connection has ended.
     pub at_end: AtEnd,
 }
@@ -108,8 +110,10 @@ struct Post {
     is_over: bool,
     /// When the next byte is due,
     due: Instant,
-    /// and since when it is connected.
+    /// since when it is connected,
     since: Instant,
+    /// and when it comes back.
+    back_at: Option<Instant>,
 }
 
 impl Work {
@@ -131,6 +135,7 @@ impl Work {
                 is_over: false,
                 due: now,
                 since: now,
+                back_at: None,
             }
         };
         Work {
@@ -188,7 +193,12 @@ impl Work {
     /// Does what there is to do for one of them. Says whether there may be more.
     fn act(&mut self, number: usize) -> bool {
         let post = &mut self.posts[number];
-        let Some(stream) = &mut post.stream else { return false };
+        let Some(stream) = &mut post.stream else {
+            if post.back_at.take_if(|at| *at <= Instant::now()).is_some() {
+                self.connect(number);
+            }
+            return false;
+        };
         let mut is_busy = false;
         let mut is_lost = false;
         if post.can_write && !post.is_over {
@@ -242,10 +252,8 @@ impl Work {
         if is_lost {
             self.tally.ended += u64::from(post.is_connected);
             post.stream = None;
-            if post.does.at_end == AtEnd::Again {
-                self.connect(number);
-            }
+            post.back_at = (post.does.at_end == AtEnd::Again).then(|| Instant::now() + post.does.pause);
         }
-        is_busy
+        is_busy || is_lost
     }
 }

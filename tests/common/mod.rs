@@ -206,9 +206,21 @@ impl Hub {
         [11, 12].iter().map(|field| fields[*field].parse::<u64>().expect("a number")).sum()
     }
 
+    /// How long it has waited, in all, for a processor that others had.
+    pub fn kept_waiting(&self) -> Duration {
+        kept_waiting(&self.child.id().to_string())
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
+}
+
+/// How long a thread under /proc has waited, in all, for a processor that others had.
+pub fn kept_waiting(thread: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+    let waited_ns = stat.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(waited_ns.unwrap_or(0))
 }
 
 impl Drop for Hub {
