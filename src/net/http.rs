@@ -534,6 +534,18 @@ mod tests {
         assert!(matches!(route(post, &site), Route::Respond(bytes) if bytes.starts_with(b"HTTP/1.1 405 ")));
     }
 
+    #[test]
+    fn a_head_is_one_behind_empty_lines_too() {
+        let body = |head: &str| match route(head.as_bytes(), &site()) {
+            Route::Respond(bytes) => String::from_utf8(bytes).unwrap().split_once("\r\n\r\n").unwrap().1.to_owned(),
+            Route::Upgrade(_) => panic!("{head:?} was upgraded"),
+        };
+        for empty in ["", "\r\n", "\n", "\r\n\r\n"] {
+            assert_eq!(body(&format!("{empty}GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")), "ok", "{empty:?}");
+            assert_eq!(body(&format!("{empty}HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n")), "", "{empty:?}");
+        }
+    }
+
     /// The longest that a request can ask for fits into a code.
     #[test]
     fn a_code_is_never_too_long() {
