@@ -83,11 +83,17 @@ pub fn route(head: &[u8], site: &Site) -> Route {
     };
     let refusal = response.refusal.take();
     // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
-    let response = if head.starts_with(b"HEAD ") { response.without_body() } else { response };
+    let response = if is_head(head) { response.without_body() } else { response };
     match refusal {
         Some(refusal) => Route::Refuse(response.into_bytes(), *refusal),
         None => Route::Respond(response.into_bytes()),
     }
+}
+
+/// Whether this is the head of a HEAD, even of one that can't be read any further. Empty lines before it mean nothing (RFC 9112, section 2.2).
+fn is_head(head: &[u8]) -> bool {
+    let start = head.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    head[start..].starts_with(b"HEAD ")
 }
 
 enum Answer {
