@@ -552,6 +552,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_is_upgraded_that_does_not_list_it() {
+        for (connection, upgrades) in [
+            ("Upgrade", true),
+            ("keep-alive, Upgrade", true),
+            ("upgrade,close", true),
+            ("Upgrade HTTP/1.0", false),
+            ("keep-alive Upgrade", false),
+            ("close", false),
+        ] {
+            let head = format!(
+                "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+            match route(head.as_bytes(), &site()) {
+                Route::Upgrade(_) => assert!(upgrades, "{connection}"),
+                Route::Respond(response) => {
+                    assert!(!upgrades && response.starts_with(b"HTTP/1.1 426 "), "{connection}");
+                }
+            }
+        }
+    }
+
     /// The longest that a request can ask for fits into a code.
     #[test]
     fn a_code_is_never_too_long() {
