@@ -385,10 +385,13 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
         let (Ok(name), Ok(value)) = (name, value) else { return Err(bad("The request's header is not HTTP.\n")) };
         request.headers_mut().append(name, value);
     }
-    // The library reads the first line of each; a list may be written in several (RFC 9110, section 5.3).
+    // The library reads the first line of each; a list may be written in several (RFC 9110, section 5.3). And to the library, any word of a line is
+    // an option.
     for (name, token) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {
         if field(fields, name.as_str()).any(|value| names(value, token)) {
             request.headers_mut().insert(name, HeaderValue::from_static(token));
+        } else {
+            request.headers_mut().remove(name);
         }
     }
     match create_response(&request) {
