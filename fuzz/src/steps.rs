@@ -1,0 +1,223 @@
+//! What a class does, step by step.
+//!
+//! Owns: the steps that there are, and how they are read out of a fuzzer's bytes: few bytes for each, so that one more or one less changes one step
+//! and not all that follow. Refuses to know: what comes of them.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+
+/// A hub, and what is done to it.
+#[derive(Debug)]
+pub struct Play {
+    pub setting: Setting,
+    pub steps: Vec<Step>,
+}
+
+/// What an operator decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub lingers: bool,
+    pub is_rated: bool,
+    pub auto_create: bool,
+    pub has_long_history: bool,
+    pub has_large_logs: bool,
+    /// Much may be owed in all, or hardly anything.
+    pub may_owe_much: bool,
+    /// One address has so many connections at most.
+    pub is_limited_by_address: bool,
+    /// The system tells how much of what was written is unsent.
+    pub tells_unsent: bool,
+}
+
+/// One thing that is done. Unless it `ends_turn`, the next is done in the same turn of the hub.
+#[derive(Debug)]
+pub struct Step {
+    pub who: usize,
+    pub room: usize,
+    pub act: Act,
+    pub ends_turn: bool,
+}
+
+/// What is done by somebody, or to somebody.
+#[derive(Debug)]
+pub enum Act {
+    Connect {
+        address: u8,
+        head: Head,
+    },
+    Join {
+        id: u8,
+        token: Token,
+        passcode: Passcode,
+        last_seq: LastSeq,
+    },
+    Leave,
+    Say {
+        data_type: u16,
+        bytes: usize,
+        claims: bool,
+    },
+    Receipt {
+        back: u8,
+        count: u8,
+    },
+    Pull,
+    Rule {
+        locked: Option<bool>,
+        quiet: Option<bool>,
+    },
+    Remove {
+        id: u8,
+        for_s: u32,
+    },
+    /// One of several frames that no client should send, or not like this, or that say nothing.
+    Odd(u8),
+    Close(Option<u16>),
+    HangUp,
+    Break,
+    /// Reads no more; the system holds so many bytes for it.
+    Block(usize),
+    /// Reads so many bytes of what is held.
+    Take(usize),
+    /// Reads everything, and goes on doing so.
+    Read,
+    Wait(Wait),
+    /// The wall clock jumps.
+    Jump(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Head {
+    Upgrade,
+    Half,
+    Wrong,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Token {
+    None,
+    /// The latest that was given for this id in this room.
+    Own,
+    /// Any that was ever given.
+    Any(u8),
+    Wrong,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Passcode {
+    None,
+    Right,
+    Wrong,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum LastSeq {
+    None,
+    /// What was seen from the token's seat, less this.
+    Seen(u8),
+    /// More than was.
+    Beyond,
+    Endless,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    Ms(u64),
+    /// Until the hub wants to be woken.
+    ToDeadline,
+}
+
+impl<'a> Arbitrary<'a> for Play {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let bits: u8 = bytes.arbitrary()?;
+        let bit = |n: u8| bits >> n & 1 == 1;
+        let setting = Setting {
+            lingers: bit(0),
+            is_rated: bit(1),
+            auto_create: !bit(2),
+            has_long_history: bit(3),
+            has_large_logs: bit(4),
+            may_owe_much: !bit(5),
+            is_limited_by_address: bit(6),
+            tells_unsent: bit(7),
+        };
+        let mut steps = Vec::new();
+        while !bytes.is_empty() {
+            steps.push(bytes.arbitrary()?);
+        }
+        Ok(Play { setting, steps })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let [what, who] = bytes.arbitrary::<[u8; 2]>()?;
+        let mut more = || bytes.arbitrary::<u8>();
+        let act = match what & 0x1F {
+            0 | 1 => {
+                let of = more()?;
+                let head = [Head::Upgrade, Head::Upgrade, Head::Half, Head::Wrong][usize::from(of >> 6)];
+                Act::Connect { address: of & 3, head }
+            }
+            2..=5 => {
+                let [id, of] = [more()?, more()?];
+                let token = match of & 7 {
+                    0..=2 => Token::None,
+                    3..=5 => Token::Own,
+                    6 => Token::Any(id >> 2),
+                    _ => Token::Wrong,
+                };
+                let passcode =
+                    [Passcode::None, Passcode::None, Passcode::Right, Passcode::Wrong][usize::from(of >> 3 & 3)];
+                let last_seq = match of >> 5 {
+                    0..=2 => LastSeq::None,
+                    3 => LastSeq::Seen(0),
+                    4 => LastSeq::Seen(1),
+                    5 => LastSeq::Seen(id >> 2),
+                    6 => LastSeq::Beyond,
+                    _ => LastSeq::Endless,
+                };
+                Act::Join { id: id & 3, token, passcode, last_seq }
+            }
+            6 => Act::Leave,
+            7..=10 => {
+                let of = more()?;
+                let bytes = [1, 8, 100, 126, 400, 700, 820, 860][usize::from(of & 7)];
+                let data_type = [3, 3, 100, 65_535][usize::from(of >> 3 & 3)];
+                Act::Say { data_type, bytes, claims: of >> 7 == 1 }
+            }
+            11 => {
+                let of = more()?;
+                Act::Receipt { back: of & 0xF, count: of >> 4 }
+            }
+            12 => Act::Pull,
+            13 | 14 => {
+                let of = more()?;
+                let change = |bits: u8| [None, None, Some(false), Some(true)][usize::from(bits & 3)];
+                Act::Rule { locked: change(of), quiet: change(of >> 2) }
+            }
+            15 => {
+                let of = more()?;
+                Act::Remove { id: of & 3, for_s: [0, 1, 5, 86_400][usize::from(of >> 2 & 3)] }
+            }
+            16 | 17 => Act::Odd(more()?),
+            18 => {
+                let of = more()?;
+                Act::Close(
+                    [None, Some(1000), Some(1001), Some(1002), Some(1005), Some(1011), Some(3000), Some(4999)]
+                        [usize::from(of & 7)],
+                )
+            }
+            19 => Act::HangUp,
+            20 => Act::Break,
+            21 | 22 => Act::Block([0, 1, 10, 100, 500, 1000, 3000, 8000][usize::from(more()? & 7)]),
+            23 | 24 => Act::Take(usize::from(more()?) * 8 + 1),
+            25 | 26 => Act::Read,
+            27..=30 => {
+                let waits = [1, 64, 1000, 3000, 5000, 10_000, 31_000];
+                Act::Wait(waits.get(usize::from(more()? & 7)).map_or(Wait::ToDeadline, |ms| Wait::Ms(*ms)))
+            }
+            _ => Act::Jump(more()?),
+        };
+        Ok(Step { who: usize::from(who & 7), room: usize::from(who >> 4 & 7), act, ends_turn: what & 0x80 == 0 })
+    }
+}
