@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use classhub::base::{Key, Now};
+use classhub::base::{Key, Now, TICK_MS};
 use classhub::hub::{Passcode as Word, RoomSettings, Settings};
 use classhub::limits;
 use classhub::net::exchange::{Exchange, Options};
@@ -40,7 +40,7 @@ fuzz_target!(|play: Play| {
             class.turn();
         }
     }
-    class.wind_up(play.setting);
+    class.wind_up();
 });
 
 /// One connection, from its client's side.
@@ -74,8 +74,11 @@ struct Class {
     exchange: Exchange<Socket>,
     options: Options,
     settings: Settings,
-    tells_unsent: bool,
+    setting: Setting,
     now: Now,
+    /// When anybody last did anything, or anything was to be seen of a room, and what.
+    changed_ms: u64,
+    rooms: Vec<(u64, usize)>,
     clients: Vec<Client>,
     /// Who is where, by their places in `clients`.
     places: [Option<usize>; PLACES],
@@ -124,8 +127,10 @@ impl Class {
             exchange: Exchange::new(options.clone(), settings.clone(), [7; 32], now),
             options,
             settings,
-            tells_unsent: setting.tells_unsent,
+            setting,
             now,
+            changed_ms: now.monotonic_ms,
+            rooms: Vec::new(),
             clients: Vec::new(),
             places: [None; PLACES],
             asked: Vec::new(),
@@ -140,7 +145,7 @@ impl Class {
         match step.act {
             Act::Wait(wait) => return self.wait(wait),
             Act::Jump(to) => return self.now.wall_ms = u64::from(to) << 36,
-            _ => {}
+            _ => self.changed_ms = self.now.monotonic_ms,
         }
         let client = self.places[step.who].filter(|client| !self.clients[*client].wire.borrow().dropped);
         if let Act::Connect { address, head } = step.act {
@@ -191,7 +196,7 @@ impl Class {
     }
 
     fn connect(&mut self, place: usize, address: u8, head: Head) {
-        let wire = Rc::new(RefCell::new(Wire { tells_unsent: self.tells_unsent, ..Wire::default() }));
+        let wire = Rc::new(RefCell::new(Wire { tells_unsent: self.setting.tells_unsent, ..Wire::default() }));
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, address));
         let (key, _) = self.exchange.accept(self.now, Socket(wire.clone()), address);
         let upgrade = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -349,6 +354,7 @@ impl Class {
             self.listen(client);
         }
         self.check();
+        self.check_quiet();
     }
 
     /// Lets a client hear what it has read.
@@ -375,6 +381,7 @@ impl Class {
                 Frame::Close(code) => {
                     let known = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013, 3000, 4000, 4001, 4002, 4999];
                     assert!(code.is_none_or(|code| known.contains(&code)), "closed with {code:?}");
+                    assert!(code != Some(1013) || !self.setting.may_owe_much, "hardly anything is owed");
                     self.clients[client].stage = Stage::Over;
                     self.clients[client].views.clear();
                 }
@@ -405,7 +412,8 @@ impl Class {
             match message["code"].as_str() {
                 // The specification's own refusal has three fields.
                 None => assert_eq!(message.as_object().unwrap().len(), 3),
-                Some("bad_json" | "unknown_type" | "no_such_message" | "rate_limited" | "not_joined") => {
+                Some("rate_limited") => assert!(self.setting.is_rated),
+                Some("bad_json" | "unknown_type" | "no_such_message" | "not_joined") => {
                     assert!(asked.is_none() || by_itself);
                 }
                 Some(code) => assert!(by_itself, "{code} for {asked:?}"),
@@ -488,10 +496,27 @@ impl Class {
         }
     }
 
+    /// A room in which nothing was said for long has given back what its log's buffer had to spare.
+    fn check_quiet(&mut self) {
+        let hub = self.exchange.hub();
+        let seen = |number: &&str| Some((hub.log_bytes(number)?, hub.roster(number)?.len()));
+        let rooms: Vec<_> = NUMBERS[..DIFFERENT].iter().filter_map(seen).collect();
+        let looks: Vec<_> = rooms.iter().map(|((bytes, _), members)| (*bytes, *members)).collect();
+        if looks != self.rooms {
+            self.rooms = looks;
+            self.changed_ms = self.now.monotonic_ms;
+        }
+        if self.now.monotonic_ms > self.changed_ms + limits::QUIET_MS + TICK_MS {
+            for ((bytes, buffer), _) in rooms {
+                assert_eq!(bytes, buffer as u64, "a quiet room's buffer");
+            }
+        }
+    }
+
     /// Everybody goes, or the hub stops. Nothing is left of anybody.
-    fn wind_up(&mut self, setting: Setting) {
+    fn wind_up(&mut self) {
         self.turn();
-        if setting.has_long_history {
+        if self.setting.has_long_history {
             self.exchange.stop(self.now);
         }
         for client in self.places.into_iter().flatten() {
