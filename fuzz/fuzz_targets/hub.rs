@@ -24,6 +24,7 @@ const CONNECTIONS: u32 = 6;
 const MESSAGE_BYTES: u32 = 1024;
 const ROOMS: u32 = 4;
 const SEATS: u32 = 3;
+/// The first is the owner of the first room.
 const IDS: [&str; 4] = ["t", "学七", "a\"b\\", "s"];
 /// The first two are always there. By a step's room; two of them are more often meant than others.
 const NUMBERS: [&str; 8] = ["A", "B", "C", "D", "E", "\"引\"\\", "A", "C"];
@@ -58,6 +59,8 @@ struct Client {
 enum Stage {
     Head,
     Open,
+    /// It was answered with anything but an upgrade: what comes is a body.
+    Refused,
     /// The hub has had its last word.
     Over,
 }
@@ -365,7 +368,7 @@ impl Class {
             && let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n")
         {
             let is_upgrade = bytes.starts_with(b"HTTP/1.1 101 ");
-            self.clients[client].stage = if is_upgrade { Stage::Open } else { Stage::Over };
+            self.clients[client].stage = if is_upgrade { Stage::Open } else { Stage::Refused };
             at = if is_upgrade { end + 4 } else { bytes.len() };
         }
         while self.clients[client].stage == Stage::Open
@@ -390,9 +393,10 @@ impl Class {
         }
         let Client { stage, wire, .. } = &self.clients[client];
         let mut wire = wire.borrow_mut();
-        if *stage == Stage::Over {
-            assert!(at == bytes.len() || !bytes.starts_with(b"\x81"), "more behind the last word");
-            return;
+        match *stage {
+            Stage::Refused => return,
+            Stage::Over => return assert_eq!(at, bytes.len(), "more behind the last word"),
+            Stage::Head | Stage::Open => {}
         }
         bytes.drain(..at);
         let is_end = wire.shut_down && wire.held.is_empty() && !wire.reset;
