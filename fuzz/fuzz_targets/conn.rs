@@ -1,6 +1,7 @@
 //! Any bytes on one connection, in any pieces.
 //!
-//! Owns: what the pieces may not change: which frames there are, in which order, and what is answered; and what one connection may hold for them.
+//! Owns: which frames there are (RFC 6455, section 5), by a reader that has all of them before it; what pieces may not change: those frames, their order,
+//! and what is answered; and what one connection may hold for them.
 //! Refuses to know: what a head or a message means.
 //!
 //! An input is how many sizes there are (a byte), the sizes (a byte each, 0 being a whole read), and the stream.
@@ -8,6 +9,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
+use std::str::Utf8Error;
 
 use classhub::limits;
 use classhub::net::Stream;
@@ -19,6 +21,7 @@ use libfuzzer_sys::fuzz_target;
 static ALLOCATOR: Counting = Counting;
 
 const MESSAGE_BYTES: usize = 1024;
+const FAULT: &str = "fault";
 
 fuzz_target!(|input: &[u8]| {
     let Some((count, rest)) = input.split_first() else { return };
@@ -26,6 +29,9 @@ fuzz_target!(|input: &[u8]| {
     let sizes: Vec<usize> =
         sizes.iter().map(|size| if *size == 0 { limits::READ_BYTES } else { (*size).into() }).collect();
     let whole = drive(stream, &[]);
+    if let Some(end) = whole.head {
+        check(&stream[end..], &whole.events);
+    }
     let in_pieces = drive(stream, &sizes);
     assert_eq!(whole.head, in_pieces.head);
     assert_eq!(whole.events, in_pieces.events);
@@ -33,12 +39,20 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole.ended, in_pieces.ended);
 });
 
+/// A frame: what it took on the wire, what it was, and a hash of what it says.
+type Event = (u32, &'static str, u64);
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// All that came of a stream.
 struct Outcome {
     /// Where the head ends; `None` where it has not, or is too long.
     head: Option<usize>,
-    /// Each frame: what it took on the wire, what it was, and a hash of what it says.
-    events: Vec<(u32, &'static str, u64)>,
+    events: Vec<Event>,
     output: Vec<u8>,
     /// The write side was ended.
     ended: bool,
@@ -143,44 +157,132 @@ fn take(conn: &mut Conn<Pieces>, mut input: &[u8], outcome: &mut Outcome, owed_m
         }
     }
     while let Some(Received { frame_bytes, what }) = conn.next(&mut input) {
-        let mut hasher = DefaultHasher::new();
         let is_short = frame_bytes as usize <= MESSAGE_BYTES + 14;
-        let (frame_bytes, kind) = match what {
+        let (kind, hash) = match what {
             What::Text(text) => {
                 assert!(text.len() <= MESSAGE_BYTES);
-                text.as_str().hash(&mut hasher);
-                (frame_bytes, "text")
+                ("text", hash(text.as_bytes()))
             }
             What::Binary(bytes) => {
                 assert!(bytes.len() <= MESSAGE_BYTES);
-                bytes.hash(&mut hasher);
-                (frame_bytes, "binary")
+                ("binary", hash(&bytes))
             }
-            What::Fragment => (frame_bytes, "fragment"),
+            What::Fragment => ("fragment", 0),
             What::Ping(payload) => {
                 assert!(payload.len() <= 125);
-                payload.hash(&mut hasher);
+                let hash = hash(&payload);
                 conn.pong(payload);
-                (frame_bytes, "ping")
+                ("ping", hash)
             }
-            What::Pong => (frame_bytes, "pong"),
+            What::Pong => ("pong", 0),
             What::Close(code) => {
-                code.hash(&mut hasher);
                 conn.answer_close();
-                (frame_bytes, "close")
+                ("close", code.map_or(0, u64::from))
             }
             What::Fault(reason) => {
                 conn.close(reason);
                 // A fault may be seen in the first bytes of a frame, of which there may be more here or not.
-                outcome.events.push((0, reason.words(), 0));
+                outcome.events.push((0, FAULT, hash(reason.words().as_bytes())));
                 continue;
             }
         };
         assert!(is_short, "a {kind} of {frame_bytes} bytes");
-        outcome.events.push((frame_bytes, kind, hasher.finish()));
+        outcome.events.push((frame_bytes, kind, hash));
         *owed_most = conn.owed_bytes().max(*owed_most);
     }
     *owed_most = conn.owed_bytes().max(*owed_most);
     conn.unblock();
     conn.flush();
+}
+
+/// A client's frame, as far as it is there.
+struct Sent {
+    is_last: bool,
+    reserved: u8,
+    opcode: u8,
+    is_masked: bool,
+    /// How long the payload is said to be.
+    length: u64,
+    /// The payload, unmasked, and the bytes of the whole frame.
+    whole: Option<(Vec<u8>, usize)>,
+}
+
+/// The frame that `stream` begins with; `None` where not even its header is there.
+fn frame(stream: &[u8]) -> Option<Sent> {
+    let [first, second, ..] = *stream else { return None };
+    let (header, length) = match second & 0x7F {
+        127 => (10, u64::from_be_bytes(stream.get(2..10)?.try_into().unwrap())),
+        126 => (4, u16::from_be_bytes(stream.get(2..4)?.try_into().unwrap()).into()),
+        short => (2, short.into()),
+    };
+    let is_masked = second & 0x80 != 0;
+    let key: &[u8] = if is_masked { stream.get(header..header + 4)? } else { &[0; 4] };
+    let start = header + if is_masked { 4 } else { 0 };
+    let payload = usize::try_from(length).ok().and_then(|length| stream[start..].get(..length));
+    let unmasked = |payload: &[u8]| payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+    Some(Sent {
+        is_last: first & 0x80 != 0,
+        reserved: first & 0x70,
+        opcode: first & 0x0F,
+        is_masked,
+        length,
+        whole: payload.map(|payload| (unmasked(payload), start + payload.len())),
+    })
+}
+
+/// Reads the client's frames again, with all of them before it, and compares.
+fn check(mut stream: &[u8], events: &[Event]) {
+    let mut events = events.iter();
+    // The message in progress, and whether it is text.
+    let mut message: Option<(bool, Vec<u8>)> = None;
+    while let Some(Sent { is_last, reserved, opcode, is_masked, length, whole }) = frame(stream) {
+        let is_control = opcode & 8 != 0;
+        let before = message.as_ref().filter(|_| !is_control).map_or(0, |(_, said)| said.len() as u64);
+        let is_wrong = reserved != 0
+            || !matches!(opcode, 0..=2 | 8..=10)
+            || !is_masked
+            || is_control && (!is_last || length > 125)
+            || !is_control && (opcode == 0) != message.is_some()
+            || before.saturating_add(length) > MESSAGE_BYTES as u64;
+        if is_wrong {
+            // It may be seen at once, or when all of the frame is here.
+            let seen = events.next();
+            assert!(seen.map_or(whole.is_none(), |(_, kind, _)| *kind == FAULT), "{seen:?} for {opcode} {length}");
+            break;
+        }
+        let Some((payload, frame_bytes)) = whole else { break };
+        stream = &stream[frame_bytes..];
+        let (kind, hash) = match opcode {
+            9 => ("ping", hash(&payload)),
+            10 => ("pong", 0),
+            8 => {
+                let is_right = match payload.get(2..) {
+                    Some(words) => std::str::from_utf8(words).is_ok(),
+                    None => payload.is_empty(),
+                };
+                assert_eq!(events.next().map(|(_, kind, _)| *kind), Some(if is_right { "close" } else { FAULT }));
+                break;
+            }
+            _ => {
+                let (is_text, mut said) = message.take().unwrap_or((opcode == 1, Vec::new()));
+                said.extend_from_slice(&payload);
+                // The end of a fragment may be inside of a character.
+                let is_wrong = |error: Utf8Error| is_last || error.error_len().is_some();
+                if is_text && std::str::from_utf8(&said).is_err_and(is_wrong) {
+                    assert_eq!(events.next().map(|(_, kind, _)| *kind), Some(FAULT));
+                    break;
+                }
+                match (is_last, is_text) {
+                    (true, true) => ("text", hash(&said)),
+                    (true, false) => ("binary", hash(&said)),
+                    (false, _) => {
+                        message = Some((is_text, said));
+                        ("fragment", 0)
+                    }
+                }
+            }
+        };
+        assert_eq!(events.next(), Some(&(frame_bytes as u32, kind, hash)));
+    }
+    assert_eq!(events.next(), None);
 }
