@@ -172,11 +172,13 @@ impl Class {
                 drop(wire);
                 self.send(client, 0x88, &code.map_or(Vec::new(), |code: u16| code.to_be_bytes().into()));
             }
-            Act::HangUp | Act::Break => {
+            Act::HangUp | Act::Break { .. } => {
                 wire.ended = true;
-                wire.reset |= matches!(step.act, Act::Break);
+                wire.reset |= matches!(step.act, Act::Break { .. });
                 drop(wire);
-                self.exchange.set_readable(key, true);
+                if !matches!(step.act, Act::Break { is_told: false }) {
+                    self.exchange.set_readable(key, true);
+                }
             }
             Act::Block(bytes) => wire.capacity = Some(bytes),
             Act::Take(bytes) => {

@@ -73,7 +73,10 @@ pub enum Act {
     Odd(u8),
     Close(Option<u16>),
     HangUp,
-    Break,
+    /// The network is gone, and the poll says so, or only the next write shows it.
+    Break {
+        is_told: bool,
+    },
     /// Reads no more; the system holds so many bytes for it.
     Block(usize),
     /// Reads so many bytes of what is held.
@@ -208,7 +211,7 @@ impl<'a> Arbitrary<'a> for Step {
                 )
             }
             19 => Act::HangUp,
-            20 => Act::Break,
+            20 => Act::Break { is_told: who >> 4 & 1 == 0 },
             21 | 22 => Act::Block([0, 1, 10, 100, 500, 1000, 3000, 8000][usize::from(more()? & 7)]),
             23 | 24 => Act::Take(usize::from(more()?) * 8 + 1),
             25 | 26 => Act::Read,
