@@ -143,6 +143,14 @@ impl Client {
         let wire = self.wire.borrow();
         !wire.dropped && !wire.reset && !wire.ended && self.path == Path::Fine && self.close.is_none()
     }
+
+    /// Whether anything is still said here. Whoever has hung up may have stopped in the middle of a frame, and what came behind that would be
+    /// taken for the rest of it.
+    pub fn may_speak(&self) -> bool {
+        let wire = self.wire.borrow();
+        let is_over = wire.dropped || wire.reset || wire.ended || self.path == Path::HalfOpen;
+        !is_over && self.close.is_none() && !self.spare && !self.unsure
+    }
 }
 
 impl World {
@@ -296,11 +304,7 @@ impl World {
 
     pub fn speak(&mut self, who: usize) {
         let client = &self.clients[who];
-        let over = {
-            let wire = client.wire.borrow();
-            wire.dropped || wire.reset || wire.ended || client.path == Path::HalfOpen
-        };
-        if over || client.close.is_some() || client.spare || client.backlog.len() > 40 || client.unsure {
+        if !client.may_speak() || client.backlog.len() > 40 {
             return;
         }
         if client.backlog.is_empty() && client.sent.is_empty() && client.sent_bytes == 0 {

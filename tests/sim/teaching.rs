@@ -36,8 +36,10 @@ impl World {
     /// Somebody tries one passcode after the other, or all do who are at the same place.
     pub fn guess(&mut self, who: usize) {
         let peers = &self.model.peers;
-        let is_there =
-            |other: &&usize| peers[**other].stage == Stage::Open && peers[**other].address == peers[who].address;
+        let is_there = |other: &&usize| {
+            let peer = &peers[**other];
+            peer.stage == Stage::Open && peer.address == peers[who].address && self.clients[**other].may_speak()
+        };
         let there: Vec<usize> = self.live.iter().filter(is_there).copied().collect();
         let guessers = if self.rng.chance(50) { there } else { vec![who] };
         guessers.into_iter().for_each(|who| self.guess_alone(who));
