@@ -15,6 +15,11 @@ const ALLOWED: &str = "https://school.example";
 fuzz_target!(|head: &[u8]| {
     match route(head, &site()) {
         Route::Upgrade(response) => check_upgrade(head, &response),
+        // Who is refused is also told of to the operator.
+        Route::Refuse(response, _) => {
+            check_response(head, &response);
+            assert!(response.starts_with(b"HTTP/1.1 403 "));
+        }
         Route::Respond(response) => check_response(head, &response),
     }
 });
