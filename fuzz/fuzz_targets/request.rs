@@ -127,17 +127,22 @@ impl<'a> Expected<'a, '_> {
             nick_name: text("nickName", limits::NAME_BYTES)?.into(),
             head_img_url: text("headImgUrl", limits::URL_BYTES)?.into(),
         };
-        let passcode = string(&extend_fields["ownerPasscode"], limits::PASSCODE_BYTES)?;
         let token = string(&extend_fields["resumeToken"], limits::RESUME_TOKEN_BYTES)?;
         let last_seq = match &extend_fields["lastSeq"] {
             Value::Null => None,
             number => Some(integer(number)?.unwrap_or(u64::MAX)),
         };
-        let Ok(Request::Join { from, room_number, resume, owner_passcode }) = self.request else {
+        let school_token = string(&extend_fields["token"], limits::TOKEN_BYTES)?;
+        let passcode = string(&extend_fields["passcode"], limits::PASSCODE_BYTES)?;
+        let owner_passcode = string(&extend_fields["ownerPasscode"], limits::PASSCODE_BYTES)?;
+        let Ok(Request::Join { from, room_number, resume, credentials }) = self.request else {
             panic!("not the join that it is: {:?}", self.request)
         };
         assert_eq!((from, &**room_number), (&expected, &*number));
-        assert_eq!((resume.token.as_deref(), resume.last_seq, owner_passcode.as_deref()), (token, last_seq, passcode));
+        assert_eq!((resume.token.as_deref(), resume.last_seq), (token, last_seq));
+        let shown =
+            [&credentials.token, &credentials.passcode, &credentials.owner_passcode].map(|shown| shown.as_deref());
+        assert_eq!(shown, [school_token, passcode, owner_passcode]);
         ControlFlow::Continue(())
     }
 

@@ -6,6 +6,8 @@
 mod issue;
 mod x509;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,9 +86,16 @@ pub fn load(cert: &Path, key: &Path, wall_s: u64) -> Result<Certificates, Wrong>
     Ok(Certificates { server: Arc::new(server), authority, warnings })
 }
 
+/// A chain of certificates takes a few thousand bytes.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
 /// Reads what is called `what` from a file. What is no PEM of that kind is skipped by the library.
 fn read_pem<T>(path: &Path, what: &str, read: impl FnOnce(&[u8]) -> Result<T, pem::Error>) -> Result<T, String> {
-    let text = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    // Not every file ends.
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut text))
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     read(&text).map_err(|error| match error {
         pem::Error::NoItemsFound => format!("{} has no {what} in it", path.display()),
         error => format!("{} is no {what} in PEM: {error}", path.display()),

@@ -547,7 +547,7 @@ mod tests {
     fn a_head_is_one_behind_empty_lines_too() {
         let body = |head: &str| match route(head.as_bytes(), &site()) {
             Route::Respond(bytes) => String::from_utf8(bytes).unwrap().split_once("\r\n\r\n").unwrap().1.to_owned(),
-            Route::Upgrade(_) => panic!("{head:?} was upgraded"),
+            other => panic!("{head:?}: {other:?}"),
         };
         for empty in ["", "\r\n", "\n", "\r\n\r\n"] {
             assert_eq!(body(&format!("{empty}GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")), "ok", "{empty:?}");
@@ -574,6 +574,7 @@ mod tests {
                 Route::Respond(response) => {
                     assert!(!upgrades && response.starts_with(b"HTTP/1.1 426 "), "{connection}");
                 }
+                Route::Refuse(..) => panic!("{connection}"),
             }
         }
     }

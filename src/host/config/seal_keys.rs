@@ -2,12 +2,10 @@
 //!
 //! Owns: their two keys, and reading a key's file. Refuses to know: what is sealed with it (`hub`), and how (`wire::seal`).
 
-use std::fs;
-
 use base64ct::{Base64, Encoding as _};
 
 use super::entry::{ConfigError, Entry, quoted};
-use super::{Config, Source};
+use super::{Config, Source, secret};
 use crate::hub::SealKeySettings;
 use crate::limits::{self, Limit};
 use crate::wire::seal::KEY_BYTES;
@@ -15,7 +13,7 @@ use crate::wire::seal::KEY_BYTES;
 /// A frame names its key in one byte.
 const ID: Limit = Limit { default: 1, min: 0, max: 255 };
 /// A key as base64, line end included, and something to spare for whoever wrote a comment into its file.
-const FILE_BYTES_MAX: u64 = 1024;
+const FILE_BYTES_MAX: usize = 1024;
 
 /// The key under which the source of a value is kept; `below` is as `.id`.
 pub(super) fn source_key(place: usize, below: &str) -> String {
@@ -42,7 +40,8 @@ pub(super) fn read(entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigE
                 }
                 "file" => {
                     let path = entry.text()?;
-                    key = Some(read_file(path).map_err(|says| entry.wrong(format!("{}: {says}", quoted(path))))?);
+                    key =
+                        Some(read_file(config, path).map_err(|says| entry.wrong(format!("{}: {says}", quoted(path))))?);
                     config.key_files.push(path.to_owned());
                 }
                 _ => return Err(entry.wrong("there is no such key; an [[encryption.key]] has id and file")),
@@ -61,12 +60,16 @@ pub(super) fn read(entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigE
 }
 
 /// The key in a file: 32 bytes as they are, or as base64 on one line.
-fn read_file(path: &str) -> Result<[u8; KEY_BYTES], String> {
-    let length = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(format!("it has {length} bytes, and a key has {KEY_BYTES}, or 44 as base64"));
+fn read_file(config: &mut Config, name: &str) -> Result<[u8; KEY_BYTES], String> {
+    let (bytes, metadata) =
+        secret::read_file(config, name, FILE_BYTES_MAX).map_err(|error| format!("it cannot be read: {error}"))?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(format!("it has more than {FILE_BYTES_MAX} bytes, and a key has {KEY_BYTES}, or 44 as base64"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    if secret::is_for_everybody(&metadata) {
+        let says = secret::FOR_EVERYBODY;
+        config.warnings.push(format!("encryption.key.file: {} {says}", quoted(name)));
+    }
     if let Ok(key) = bytes.as_slice().try_into() {
         return Ok(key);
     }
@@ -83,6 +86,7 @@ fn read_file(path: &str) -> Result<[u8; KEY_BYTES], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// A file of the test's own, gone with it.
     struct File(std::path::PathBuf);
@@ -151,7 +155,7 @@ mod tests {
             ),
             (
                 table(&format!("id = 1\nfile = {:?}", huge.path())),
-                format!("encryption.key.file (line 3): {:?}: it has 2000 bytes", huge.path()),
+                format!("encryption.key.file (line 3): {:?}: it has more than 1024 bytes", huge.path()),
             ),
             (table("name = 1"), "encryption.key.name (line 2): there is no such key".to_owned()),
             ("[encryption]\nkey = 1".to_owned(), "encryption.key (line 2): there can be several".to_owned()),

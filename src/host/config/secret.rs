@@ -1,6 +1,6 @@
 //! The file with the secret that a school signs its tokens with.
 //!
-//! Owns: finding and reading it, and what it must be. Refuses to know: what a token is (`hub`).
+//! Owns: finding and reading it, as every file with a secret in it, and what it must be. Refuses to know: what a token is (`hub`).
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -18,9 +18,8 @@ pub(super) fn read(entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigE
     if name.is_empty() {
         return Err(entry.wrong("it must name a file; where no token is to be asked for, take the key out"));
     }
-    let path = beside(config.file.as_deref(), name);
-    let (mut bytes, metadata) =
-        read_file(&path).map_err(|error| entry.wrong(format!("{} cannot be read: {error}", quoted(name))))?;
+    let (mut bytes, metadata) = read_file(config, name, limits::SECRET_BYTES + 1)
+        .map_err(|error| entry.wrong(format!("{} cannot be read: {error}", quoted(name))))?;
     // What an editor, or `openssl rand -base64 32`, puts behind it.
     bytes.pop_if(|last| *last == b'\n');
     if bytes.len() > limits::SECRET_BYTES {
@@ -36,8 +35,8 @@ pub(super) fn read(entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigE
             "has {few} bytes; with fewer than {enough} drawn at random, tokens can be forged sooner or later"
         ));
     }
-    if metadata.permissions().mode() & 0o004 != 0 {
-        warn("can be read by everybody on this machine; chmod o-r would end that".to_owned());
+    if is_for_everybody(&metadata) {
+        warn(FOR_EVERYBODY.to_owned());
     }
     config.secret_file = Some(name.to_owned());
     config.hub.token_key = Some(TokenKey::new(bytes));
@@ -49,11 +48,18 @@ fn beside(config: Option<&Path>, name: &str) -> PathBuf {
     config.and_then(Path::parent).unwrap_or(Path::new("")).join(name)
 }
 
-/// Reads no more than shows that it is too long: not every file ends.
-fn read_file(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
-    let file = File::open(path)?;
+/// What is wrong with a secret for which that is so.
+pub(super) const FOR_EVERYBODY: &str = "can be read by everybody on this machine; chmod o-r would end that";
+
+pub(super) fn is_for_everybody(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o004 != 0
+}
+
+/// Reads no more of the file than shows that it has more than `bytes_max`: not every file ends.
+pub(super) fn read_file(config: &Config, name: &str, bytes_max: usize) -> io::Result<(Vec<u8>, Metadata)> {
+    let file = File::open(beside(config.file.as_deref(), name))?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
-    file.take(limits::SECRET_BYTES as u64 + 2).read_to_end(&mut bytes)?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes, metadata))
 }
