@@ -21,6 +21,9 @@
 //! with a cursor behind the last frame that it saw: the replay is what flushing does anyway, and the room sees nothing. What shows that a seat
 //! is one's own is a MAC, so that the hub keeps nothing for those who are gone.
 //!
+//! **Sealed is the same.** Members who speak sealed read a second log of the same frames under the same numbers, for as long as there are any; under TLS
+//! a socket is a stream as any other, which takes no more than it can send.
+//!
 //! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), a room's seats in a table of fixed capacity
 //! for as long as somebody sits there, ids, numbers and a connection's seats in places of their own (heapless). Tables are reserved at once and
 //! touched when used: a thousand small rooms cost what is in them. A room's frames grow with what is said to their limit, and are given back.

@@ -3,8 +3,8 @@
 //! Owns: which joins have to show a token or a passcode, whether what they show is right, and what becomes of those whose is not (PROTOCOL.md,
 //! Authentication). Refuses to know: what a token is made of (`jwt`), how guesses add up (`guesses`), and what an owner may (`moderation`).
 
+use super::asked::Asked;
 use super::hub::{Hub, identity, peer_mut};
-use super::join::Asked;
 use super::jwt;
 use super::outlet::Outlet;
 use super::peer::Peer;

@@ -3,6 +3,7 @@
 //! Owns: how a join is judged, and the ways to a seat: a new one, one's own from before, and one whose holder may be dead (PROTOCOL.md: Join,
 //! Recovery, Failures). Refuses to know: what lets somebody in (`auth`), what is said from a seat, and when it ends.
 
+use super::asked::Asked;
 use super::auth::Word;
 use super::hub::{Hub, identity, peer_mut};
 use super::outlet::Outlet;
@@ -13,20 +14,7 @@ use super::seals::Voice;
 use crate::base::{Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen};
-use crate::wire::request::{Credentials, Resume};
-use crate::wire::{CloseReason, Code, Failure, Member};
-
-/// A join, as it was asked for.
-pub(super) struct Asked<'a> {
-    pub now: Now,
-    pub who: Key,
-    pub from: &'a Member<'a>,
-    pub room_number: &'a str,
-    pub resume: &'a Resume<'a>,
-    pub credentials: &'a Credentials<'a>,
-    /// The request's `ref` as JSON text.
-    pub reference: Option<&'a str>,
-}
+use crate::wire::{CloseReason, Code, Failure};
 
 /// What a join has shown of the past, as far as it is true of the room.
 #[derive(Clone, Copy, Default)]

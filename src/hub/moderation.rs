@@ -3,9 +3,9 @@
 //! Owns: locking, quietening, removing and letting back in, and who is asked to prove what (PROTOCOL.md, Moderation). Refuses to know: who gets a
 //! seat otherwise (`join`), and how what holds in a room is kept (`rule`).
 
+use super::asked::Asked;
 use super::auth::Word;
 use super::hub::{Hub, peer_mut};
-use super::join::Asked;
 use super::outlet::Outlet;
 use super::peer::SeatRef;
 use super::room::{IdJson, Room};

@@ -4,8 +4,8 @@
 //! (PROTOCOL.md: Leave, Chat, Heartbeat, Receipts and pull). Refuses to know: who gets a seat (`join`), and what becomes of a frame once it is in
 //! its room's log (`hub`).
 
+use super::asked::Asked;
 use super::hub::{Hub, identity, peer_mut};
-use super::join::Asked;
 use super::outlet::Outlet;
 use super::peer::SeatRef;
 use super::room::Room;

@@ -11,12 +11,14 @@ mod stream;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 mod unsent;
 
 pub use refusals::Refusal;
 #[cfg(feature = "tls")]
 pub use server::ReadCertificates;
 pub use server::{BindError, Server};
-pub use stream::{Stream, Transport};
+pub use stream::Stream;
 #[cfg(feature = "tls")]
 pub use tls::TlsStream;
+pub use transport::Transport;

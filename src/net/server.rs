@@ -17,9 +17,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::exchange::{Exchange, Options, TurnedAway};
 use super::http;
-use super::stream::Transport;
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
+use super::transport::Transport;
 use crate::base::Now;
 #[cfg(feature = "tls")]
 use crate::host::certificates::Certificates;

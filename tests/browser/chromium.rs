@@ -149,6 +149,7 @@ impl Browser {
     }
 
     /// Has the tab believe any certificate, as if its authority had been installed.
+    #[cfg(feature = "tls")]
     pub fn trust(&mut self, tab: &Tab) {
         self.call(Some(tab), "Security.setIgnoreCertificateErrors", json!({"ignore": true}));
     }
