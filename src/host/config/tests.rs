@@ -81,6 +81,12 @@ fn a_number_may_be_written_as_toml_writes_numbers() {
     assert_eq!(read("limits = { message_bytes = +8192 }").message_bytes, 8192);
     let says = refusal("limits.rooms = 99999999999999999999999999999999999999999999999999999");
     assert_eq!(says, format!("limits.rooms (line 1): {}… is outside 1 to 1024", "9".repeat(48)));
+    // Where there is an underscore, the library takes for a number whatever stands there.
+    for (number, named) in [("8_192k", r#""8192k""#), ("8_192\u{1b}c\u{0}", r#""8192\u{1b}c\0""#)] {
+        let says = refusal(&format!("limits.message_bytes = {number}"));
+        let expected = "a whole number from 1024 to 1048576 is expected here, not";
+        assert_eq!(says, format!("limits.message_bytes (line 1): {expected} {named}"));
+    }
 }
 
 #[test]
