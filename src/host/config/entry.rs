@@ -4,6 +4,7 @@
 //! Refuses to know: which keys there are.
 
 use std::fmt;
+use std::num::IntErrorKind;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -149,8 +150,13 @@ impl<'t> Entry<'t> {
         let DeValue::Integer(integer) = self.value else {
             return Err(self.expected(&format!("a whole number from {min} to {max}")));
         };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix());
+        if number.as_ref().is_err_and(|error| *error.kind() == IntErrorKind::InvalidDigit) {
+            let found = quoted(&integer.to_string());
+            return Err(self.wrong(format!("a whole number from {min} to {max} is expected here, not {found}")));
+        }
         // What does not even fit into 64 bits is outside as well.
-        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().and_then(|n| u32::try_from(n).ok());
+        let number = number.ok().and_then(|n| u32::try_from(n).ok());
         number
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| self.wrong(format!("{} is outside {min} to {max}", shortened(&integer.to_string()))))
