@@ -14,6 +14,8 @@ mod seal_keys;
 mod secret;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,9 @@ use super::certificates::{self, Certificates, Wrong};
 use super::clock::Clock;
 use crate::hub::Settings;
 use crate::limits::{self, MemorySum};
+
+/// A thousand rooms with all that can be said of them take less. Not every file ends.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The port of a hub that nobody told one, and its port for TLS.
 const PORT: u16 = 9000;
@@ -120,8 +125,13 @@ impl Config {
     /// not legal: one line that names the file and, where there is one, the key and its line.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let in_file = |error| ConfigError { file: Some(path.to_owned()), ..error };
-        let bytes = std::fs::read(path)
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
             .map_err(|error| in_file(ConfigError::of_file(format!("it cannot be read: {error}"))))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(in_file(ConfigError::of_file("it is far too long for a configuration: is it another file?")));
+        }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             in_file(ConfigError { line: Some(line), ..ConfigError::of_file("it is not UTF-8 from here on") })

@@ -283,6 +283,8 @@ fn a_file_is_named_in_what_is_wrong_with_it() {
 
     let says = Config::read(Path::new("/nowhere/classhub.toml")).unwrap_err().to_string();
     assert!(says.starts_with("/nowhere/classhub.toml: it cannot be read: "), "{says}");
+    let says = Config::read(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert_eq!(says, "/dev/zero: it is far too long for a configuration: is it another file?");
 }
 
 #[test]
