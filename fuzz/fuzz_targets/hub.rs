@@ -344,13 +344,13 @@ impl Class {
     // ---- A turn, and what must be true after it -------------------------------------------------
 
     fn turn(&mut self) {
-        // A read takes 16 KiB; nobody has sent more than a few of them.
+        // A read takes 16 KiB; nobody has sent more than a few of them. Once in any case, as every turn does: who has rested is read again.
         for _ in 0..200 {
+            self.exchange.read_ready(self.now);
+            assert!(self.exchange.owed_bytes() <= self.options.reply_bytes as usize);
             if !self.exchange.has_ready() {
                 break;
             }
-            self.exchange.read_ready(self.now);
-            assert!(self.exchange.owed_bytes() <= self.options.reply_bytes as usize);
         }
         assert!(!self.exchange.has_ready(), "somebody is read over and over again");
         self.exchange.expire(self.now);
