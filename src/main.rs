@@ -18,7 +18,7 @@ use classhub::host::config::Source;
 use classhub::host::{addresses, descriptors, logging, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
-use classhub::net::{BindError, Server};
+use classhub::net::{BindError, Listen, Server};
 use classhub::page::qr::Qr;
 use log::{info, warn};
 
@@ -110,11 +110,11 @@ fn serve(config: Config) -> Done {
 
 /// Listens where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
 fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError> {
-    let bound = Server::bind(&config.listen, options.clone(), config.hub.clone());
+    let bound = Server::bind(Listen::At(&config.listen), options.clone(), config.hub.clone());
     match bound {
         Err(BindError { error, .. }) if config.listen_is_default() && error.kind() != std::io::ErrorKind::AddrInUse => {
             let port = config.listen.first().map_or(0, SocketAddr::port);
-            Server::bind(&[(Ipv4Addr::UNSPECIFIED, port).into()], options, config.hub.clone())
+            Server::bind(Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]), options, config.hub.clone())
         }
         bound => bound,
     }
@@ -131,10 +131,14 @@ fn listen_tls(server: &mut Server, config: Config, certificates: Certificates) -
     };
     let read = Rc::new(read);
     let again = Rc::clone(&read);
-    match server.listen_tls(&listen, certificates.clone(), Box::new(move || read())) {
+    match server.listen_tls(Listen::At(&listen), certificates.clone(), Box::new(move || read())) {
         Err(BindError { error, .. }) if is_default && error.kind() != std::io::ErrorKind::AddrInUse => {
             let port = listen.first().map_or(0, SocketAddr::port);
-            server.listen_tls(&[(Ipv4Addr::UNSPECIFIED, port).into()], certificates, Box::new(move || again()))
+            server.listen_tls(
+                Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]),
+                certificates,
+                Box::new(move || again()),
+            )
         }
         listening => listening,
     }

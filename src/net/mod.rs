@@ -4,9 +4,11 @@ pub mod conn;
 mod connections;
 pub mod exchange;
 pub mod http;
+mod listeners;
 mod queue;
 mod refusals;
 mod server;
+mod signals;
 mod stream;
 mod target;
 #[cfg(feature = "tls")]
@@ -14,10 +16,11 @@ mod tls;
 mod transport;
 mod unsent;
 
+pub use listeners::{BindError, Listen};
 pub use refusals::Refusal;
 #[cfg(feature = "tls")]
 pub use server::ReadCertificates;
-pub use server::{BindError, Server};
+pub use server::Server;
 pub use stream::Stream;
 #[cfg(feature = "tls")]
 pub use tls::TlsStream;
