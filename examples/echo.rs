@@ -5,9 +5,10 @@
 //! It sends every message back as it came, of up to 64 MiB, and reads on only when the last answer is on its way.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use classhub::net::conn::{Conn, Filled, Head, What};
-use classhub::net::http::{self, Route, Site};
+use classhub::net::http::{self, Asker, Route, Site};
 use classhub::wire::frame;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -59,10 +60,12 @@ fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8]) -> bool {
             Filled::End => return false,
         };
         if conn.awaits_head() {
+            // There are no figures to be shown, and so nobody is from this machine.
+            let asker = Asker { address: Ipv4Addr::UNSPECIFIED.into(), metrics: &String::new };
             match conn.head(&mut input) {
                 Head::Incomplete => continue,
                 Head::TooLong => conn.refuse(&http::head_too_long()),
-                Head::Complete(head) => match http::route(&head, &Site::default()) {
+                Head::Complete(head) => match http::route(&head, &Site::default(), &asker) {
                     Route::Upgrade(response) => conn.upgrade(&response, MESSAGE_BYTES),
                     Route::Respond(response) | Route::Refuse(response, _) => conn.refuse(&response),
                 },

@@ -82,7 +82,12 @@ fn serve(config: Config) -> Done {
     if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
         warn!("{missing}");
     }
-    let site = Site { allowed_origins: config.allowed_origins.clone(), names: config.names.clone(), ..Site::default() };
+    let site = Site {
+        allowed_origins: config.allowed_origins.clone(),
+        names: config.names.clone(),
+        metrics: config.metrics,
+        ..Site::default()
+    };
     let options = exchange::Options {
         connections: config.connections,
         connections_per_ip: config.connections_per_ip,

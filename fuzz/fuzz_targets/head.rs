@@ -6,14 +6,16 @@
 
 use std::net::IpAddr;
 
-use classhub::net::http::{Route, Site, route};
+use classhub::net::http::{Asker, Route, Site, route};
 use libfuzzer_sys::fuzz_target;
 use tungstenite::handshake::derive_accept_key;
 
 const ALLOWED: &str = "https://school.example";
 
 fuzz_target!(|head: &[u8]| {
-    match route(head, &site()) {
+    let metrics = String::new;
+    let asker = Asker { address: [127, 0, 0, 1].into(), metrics: &metrics };
+    match route(head, &site(), &asker) {
         Route::Upgrade(response) => check_upgrade(head, &response),
         // Who is refused is also told of to the operator.
         Route::Refuse(response, _) => {

@@ -2,12 +2,14 @@
 
 mod address;
 pub mod base64url;
+pub mod histogram;
 mod now;
 mod rate;
 mod slots;
 mod wheel;
 
 pub use address::Address;
+pub use histogram::Histogram;
 pub use now::Now;
 pub use rate::{Rate, Spent};
 pub use slots::{Full, Key, Slots};

@@ -23,7 +23,15 @@ impl Clock {
     /// Both clocks, in milliseconds. A wall clock that stands before 1970 reads 0.
     #[must_use]
     pub fn read(&self) -> Now {
-        Now { monotonic_ms: whole_ms(self.started.elapsed().as_millis()), wall_ms: wall_ms(SystemTime::now()) }
+        self.read_precisely().0
+    }
+
+    /// The same, and the moment itself, from which it can be told how long something took.
+    #[must_use]
+    pub fn read_precisely(&self) -> (Now, Instant) {
+        let moment = Instant::now();
+        let since_start = moment.saturating_duration_since(self.started);
+        (Now { monotonic_ms: whole_ms(since_start.as_millis()), wall_ms: wall_ms(SystemTime::now()) }, moment)
     }
 }
 

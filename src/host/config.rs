@@ -30,6 +30,7 @@ pub use self::report::Report;
 use super::certificates::{self, Certificates, Wrong};
 #[cfg(feature = "tls")]
 use super::clock::Clock;
+use super::metrics::Access;
 use crate::hub::Settings;
 use crate::limits::{self, MemorySum};
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Names by which it may be asked for, beside those that every hub answers to: in lower case.
     pub names: Vec<String>,
+    /// Who may see `/metrics`.
+    pub metrics: Access,
     /// The file that the key of the tokens was read from, as the configuration names it.
     pub secret_file: Option<String>,
     /// Where to listen for TLS; of no use without the files.
@@ -104,6 +107,7 @@ impl Default for Config {
             reply_bytes: limits::REPLY_BYTES.default,
             allowed_origins: Vec::new(),
             names: Vec::new(),
+            metrics: Access::default(),
             secret_file: None,
             tls_listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, TLS_PORT))],
             tls_cert: String::new(),
@@ -151,12 +155,11 @@ impl Config {
         let document = DeTable::parse(text).map_err(|error| ConfigError::of_syntax(text, &error))?;
         let mut config = self;
         for entry in entry::entries_of_file(text, document.get_ref()) {
-            keys::refuse_later(&entry)?;
+            keys::refuse_absent(&entry)?;
             if entry.path == "room" {
                 rooms::read(&entry, &mut config)?;
             } else if keys::tables().contains(&entry.path.as_str()) {
                 for entry in entry.table()? {
-                    keys::refuse_later(&entry)?;
                     if entry.path == "encryption.key" {
                         seal_keys::read(&entry, &mut config)?;
                     } else {

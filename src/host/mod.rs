@@ -12,5 +12,6 @@ pub mod clock;
 pub mod config;
 pub mod descriptors;
 pub mod logging;
+pub mod metrics;
 pub mod secret;
 pub mod tokens;

@@ -10,6 +10,7 @@ use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
 use super::seals::Seals;
 use super::settings::Settings;
+use super::tally::Tally;
 use super::token::{Secret, Tokens};
 use crate::base::{Address, Key, Now, Rate, Slots, Wheel};
 use crate::limits;
@@ -24,6 +25,7 @@ pub struct Hub {
     pub(super) tokens: Tokens,
     pub(super) seals: Seals,
     pub(super) guesses: Guesses,
+    pub(super) tally: Tally,
     /// Seats in all rooms, lingering ones too, and how many there may be: as many as all connections together may have.
     pub(super) seats: u64,
     pub(super) seats_max: u64,
@@ -55,6 +57,7 @@ impl Hub {
             tokens: Tokens::new(secret),
             seals: Seals::new(&settings.seal_keys, secret),
             guesses: Guesses::default(),
+            tally: Tally::default(),
             seats: 0,
             seats_max: u64::from(connections) * u64::from(settings.rooms_per_connection),
             rooms,
@@ -107,7 +110,7 @@ impl Hub {
         let frames = Rate { per_second: settings.messages_per_second, burst: settings.burst };
         let per_bytes = Rate { per_second: settings.bytes_per_second, burst: settings.bytes_burst };
         match peer_mut(&mut self.peers, who) {
-            Some(peer) => peer.frame(frames, per_bytes, bytes, part, now.monotonic_ms),
+            Some(peer) => peer.frame(frames, per_bytes, bytes, part, now.monotonic_ms, &mut self.tally),
             None => true,
         }
     }
@@ -163,7 +166,9 @@ impl Hub {
     pub(super) fn end_room(&mut self, key: Key) {
         self.wheel.cancel(key.index);
         self.changed.retain(|changed| *changed != key);
-        self.rooms.remove(key);
+        if let Some(room) = self.rooms.remove(key) {
+            self.tally.deliveries += room.delivered;
+        }
     }
 
     /// Lets `append` add a frame to a room's log, and sees to it that it is flushed: with this turn, or at once where half a log has not been

@@ -70,6 +70,7 @@ impl Hub {
                 None => shows_its_token || !taken.is_owners || right == Some(Right::Own),
             };
             if !is_free {
+                self.tally.duplicates += 1;
                 self.reply(who, outlet, reply::duplicate);
                 if let Some(holder) = taken.holder.filter(|holder| *holder != who) {
                     self.probe(now, holder, outlet);

@@ -73,6 +73,16 @@ impl Logs {
         }
     }
 
+    /// Bytes of the frames that are held, and of the buffers that they are in.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let of_logs = [Some(&self.plain), self.sealed.as_ref().map(|sealed| &sealed.log)];
+        of_logs
+            .into_iter()
+            .flatten()
+            .fold((0, 0), |(held, buffers), log| (held + log.held_bytes(), buffers + log.buffer_bytes() as u64))
+    }
+
     /// Gives back what the buffers have to spare.
     pub fn shrink(&mut self) {
         self.plain.shrink();

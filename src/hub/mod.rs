@@ -18,6 +18,7 @@ mod room;
 mod rule;
 mod seals;
 mod settings;
+mod tally;
 mod token;
 
 pub use self::hub::Hub;
@@ -25,4 +26,5 @@ pub use jwt::{Claims, TokenKey, is_clock_unset};
 pub use outlet::Outlet;
 pub use peer::Part;
 pub use settings::{Passcode, RoomSettings, SealKeySettings, Settings};
+pub use tally::{Census, Tally};
 pub use token::Secret;

@@ -3,6 +3,7 @@
 //! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
 
 use super::seals::Voice;
+use super::tally::Tally;
 use crate::base::{Address, Key, Rate, Spent};
 use crate::limits;
 
@@ -90,11 +91,23 @@ impl Peer {
 
     /// A whole frame of `bytes` came. Says whether it is within the rates; a fragmented message is judged at its last fragment, by all
     /// of them.
-    pub fn frame(&mut self, frames: Rate, per_bytes: Rate, bytes: u32, part: Part, now_ms: u64) -> bool {
+    pub fn frame(
+        &mut self,
+        frames: Rate,
+        per_bytes: Rate,
+        bytes: u32,
+        part: Part,
+        now_ms: u64,
+        tally: &mut Tally,
+    ) -> bool {
         self.last_seen_ms = now_ms;
         // A largest message must be able to pass, whatever its frame headers add to it.
         let bytes = bytes.min(per_bytes.burst);
-        let within = self.frames.spend(frames, 1, now_ms) && self.bytes.spend(per_bytes, bytes, now_ms);
+        let within_frames = self.frames.spend(frames, 1, now_ms);
+        let within = within_frames && self.bytes.spend(per_bytes, bytes, now_ms);
+        if !within {
+            *(if within_frames { &mut tally.over_bytes_rate } else { &mut tally.over_messages_rate }) += 1;
+        }
         match part {
             Part::Control => within,
             Part::Fragment => {
@@ -142,14 +155,16 @@ mod tests {
     #[test]
     fn a_fragmented_message_is_judged_by_all_its_fragments() {
         let two = Rate { per_second: 1, burst: 2 };
-        let mut peer = peer();
-        assert!(peer.frame(two, NONE, 10, Part::Fragment, 0));
-        assert!(peer.frame(two, NONE, 10, Part::Fragment, 0));
-        assert!(!peer.frame(two, NONE, 10, Part::Fragment, 0));
+        let (mut peer, mut tally) = (peer(), Tally::default());
+        let mut frame = |part, now_ms| peer.frame(two, NONE, 10, part, now_ms, &mut tally);
+        assert!(frame(Part::Fragment, 0));
+        assert!(frame(Part::Fragment, 0));
+        assert!(!frame(Part::Fragment, 0));
         // Time passes and there is one to spend again, also for a ping, but a fragment of this message was too much.
-        assert!(peer.frame(two, NONE, 10, Part::Control, 1_000));
-        assert!(!peer.frame(two, NONE, 10, Part::Last, 2_000));
-        assert!(peer.frame(two, NONE, 10, Part::Last, 3_000));
+        assert!(frame(Part::Control, 1_000));
+        assert!(!frame(Part::Last, 2_000));
+        assert!(frame(Part::Last, 3_000));
+        assert_eq!((tally.over_messages_rate, tally.over_bytes_rate), (1, 0));
     }
 
     #[test]

@@ -19,6 +19,7 @@ impl Hub {
     /// A text message came. `within_rate` is what [`Hub::frame`] said of its last frame.
     pub fn text(&mut self, now: Now, who: Key, text: &str, within_rate: bool, outlet: &mut impl Outlet) {
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        self.tally.messages += 1;
         match peer.voice.get_or_insert(Voice::Plain) {
             Voice::Plain => self.message(now, who, text, within_rate, outlet),
             Voice::Sealed(_) => outlet.close(who, CloseReason::Unsupported),
@@ -28,6 +29,7 @@ impl Hub {
     /// A binary message came: one that is sealed, or none that is spoken here (PROTOCOL.md, Encryption). `within_rate` as in [`Hub::text`].
     pub fn sealed(&mut self, now: Now, who: Key, sealed: &[u8], within_rate: bool, outlet: &mut impl Outlet) {
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
+        self.tally.messages += 1;
         if self.seals.is_empty() || peer.voice == Some(Voice::Plain) {
             return outlet.close(who, CloseReason::Unsupported);
         }
@@ -45,6 +47,7 @@ impl Hub {
                 let msg =
                     "这里没有这个密钥，或者连接已用另一个 (no such key here, or the connection began with another)";
                 let failure = Failure::new(Code::Key, msg);
+                self.tally.refused(failure.code);
                 self.settle(who, outlet);
                 // It could not read a sealed one.
                 outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| reply::failed(out, &failure, None)));
@@ -96,6 +99,7 @@ impl Hub {
             Ok(Request::Pull { room_number }) => self.pull(who, &room_number, reference, outlet),
         };
         if let Err(failure) = done {
+            self.tally.refused(failure.code);
             self.reply(who, outlet, |out| reply::failed(out, &failure, reference));
         }
     }

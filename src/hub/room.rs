@@ -9,6 +9,7 @@ use super::outlet::Outlet;
 use super::rule::{Right, Rule};
 use super::seals::{KeyIndex, Seals, Voice};
 use super::settings::{Passcode, RoomSettings};
+use super::tally::Census;
 use crate::base::{Address, Key, Now};
 use crate::limits;
 use crate::wire::reply::{self, Seen, Stamp};
@@ -99,6 +100,8 @@ pub(super) struct Room {
     /// The sum of all `member`s, so that a roster is written into a buffer of the right size.
     roster_bytes: usize,
     pub logs: Logs,
+    /// Frames that members were given whole, by their socket or for it: each once for each of them.
+    pub delivered: u64,
     /// Whether there is something to flush: the room is on the hub's list of changed rooms.
     pub changed: bool,
     pub last_append_ms: u64,
@@ -147,6 +150,7 @@ impl Room {
             lingers_until_ms: None,
             roster_bytes: 0,
             logs: Logs::default(),
+            delivered: 0,
             changed: false,
             last_append_ms: now.monotonic_ms,
             tidy: true,
@@ -465,13 +469,18 @@ impl Room {
         let newest = self.logs.plain.seq();
         // The number up to which every reader has had all.
         let mut slowest = newest;
+        // Where the last of them stood, and the number there: nearly all stand at the same place.
+        let mut before = (false, u64::MAX, 0);
         for reader in self.seats.iter_mut().filter_map(Seat::reader_mut) {
             let log = self.logs.of(reader.is_sealed);
             if reader.cursor < log.end() {
-                reader.cursor += outlet.offer(reader.connection, log.since(reader.cursor)) as u64;
-                if reader.cursor < log.end() {
-                    slowest = slowest.min(log.passed(reader.cursor));
+                if (before.0, before.1) != (reader.is_sealed, reader.cursor) {
+                    before = (reader.is_sealed, reader.cursor, log.passed(reader.cursor));
                 }
+                reader.cursor += outlet.offer(reader.connection, log.since(reader.cursor)) as u64;
+                let passed = if reader.cursor < log.end() { log.passed(reader.cursor) } else { newest };
+                slowest = slowest.min(passed);
+                self.delivered += passed - before.2;
             }
         }
         let plain = &mut self.logs.plain;
@@ -483,7 +492,7 @@ impl Room {
                 let log = self.logs.of(reader.is_sealed);
                 if log.passed(reader.cursor) < gone {
                     // Its next bytes are about to go: what is left of the frame it is in goes to its own queue, and no more is owed.
-                    keep_rest(log, reader, outlet);
+                    self.delivered += u64::from(keep_rest(log, reader, outlet) > reader.cursor);
                     outlet.close(reader.connection, CloseReason::TooSlow);
                     seat.holder = Holder::Ending(reader.connection);
                 }
@@ -500,9 +509,11 @@ impl Room {
         if slice.is_empty() {
             return Offered::Nothing;
         }
-        let taken = outlet.offer(reader.connection, slice);
+        let (taken, before) = (outlet.offer(reader.connection, slice), log.passed(reader.cursor));
         reader.cursor += taken as u64;
-        if taken < slice.len() { Offered::Blocked } else { Offered::Taken }
+        let offered = if taken < slice.len() { Offered::Blocked } else { Offered::Taken };
+        self.delivered += log.passed(reader.cursor) - before;
+        offered
     }
 
     /// Whether the reader in this seat was given a part of a frame and not the rest.
@@ -516,10 +527,35 @@ impl Room {
         self.seat(joined_seq).and_then(Seat::reader).map(|reader| reader.cursor)
     }
 
+    /// Adds what there is in this room.
+    pub fn count_into(&self, census: &mut Census) {
+        let (held, buffers) = self.logs.bytes();
+        let lingering = self.lingering().filter(|lingers| *lingers).count() as u64;
+        census.rooms += 1;
+        census.present += self.seats.len() as u64 - lingering;
+        census.lingering += lingering;
+        census.log_bytes += held;
+        census.log_buffer_bytes += buffers;
+        let plain = &self.logs.plain;
+        let offered = plain.end() - plain.unoffered_bytes();
+        for reader in self.seats.iter().filter_map(Seat::reader) {
+            // The plain log's size alone decides who is too slow.
+            let cursor = match reader.is_sealed {
+                true => plain.after(self.logs.of(true).passed(reader.cursor)).unwrap_or(offered),
+                false => reader.cursor,
+            };
+            let lag_bytes = offered.saturating_sub(cursor);
+            census.lag_bytes = census.lag_bytes.max(lag_bytes);
+            census.lagging += u64::from(lag_bytes > 0);
+        }
+    }
+
     /// Moves what is left of the frame that this reader is in to its connection's own queue.
     pub fn keep_rest(&mut self, joined_seq: u64, outlet: &mut impl Outlet) {
         if let Some((reader, log)) = self.reader_mut(joined_seq) {
-            reader.cursor = keep_rest(log, reader, outlet);
+            let end = keep_rest(log, reader, outlet);
+            let before = std::mem::replace(&mut reader.cursor, end);
+            self.delivered += u64::from(end > before);
         }
     }
 
@@ -530,6 +566,7 @@ impl Room {
         if owed.is_empty() {
             return;
         }
+        let before = log.passed(reader.cursor);
         reader.cursor += outlet.offer(reader.connection, owed) as u64;
         reader.cursor = keep_rest(log, reader, outlet);
         let owed = log.since(reader.cursor);
@@ -537,6 +574,7 @@ impl Room {
             outlet.keep(reader.connection, |own| own.extend_from_slice(owed));
             reader.cursor = log.end();
         }
+        self.delivered += log.seq() - before;
     }
 
     /// Ends the reader in this seat; it is owed nothing more but the rest of the frame it is in.
@@ -544,7 +582,7 @@ impl Room {
         let Some(place) = self.place(joined_seq) else { return };
         let seat = &mut self.seats[place];
         if let Some(reader) = seat.reader() {
-            keep_rest(self.logs.of(reader.is_sealed), reader, outlet);
+            self.delivered += u64::from(keep_rest(self.logs.of(reader.is_sealed), reader, outlet) > reader.cursor);
             seat.holder = Holder::Ending(reader.connection);
         }
     }

@@ -125,6 +125,11 @@ impl Seals {
         held
     }
 
+    /// How many keys have been used so often that they should be changed soon.
+    pub fn worn_out(&self) -> usize {
+        self.keys.iter().filter(|held| held.uses.get() >= limits::SEALS_BEFORE_WARNING).count()
+    }
+
     /// A key that has been used so often that it should be changed soon; each is told of once.
     pub fn worn(&self) -> Option<u8> {
         let is_news = |held: &&Held| held.uses.get() >= limits::SEALS_BEFORE_WARNING && !held.told.replace(true);
@@ -170,8 +175,8 @@ mod tests {
         assert_eq!(seals.open(&[]), Err(NotOpened::NotAuthentic));
         assert_eq!(seals.keys[1].uses.get(), 1);
         seals.keys[1].uses.set(limits::SEALS_BEFORE_WARNING - 1);
-        assert_eq!(seals.worn(), None);
+        assert_eq!((seals.worn(), seals.worn_out()), (None, 0));
         seals.seal(KeyIndex(1), &mut Vec::new(), |_| {});
-        assert_eq!([seals.worn(), seals.worn()], [Some(0), None]);
+        assert_eq!(([seals.worn(), seals.worn()], seals.worn_out()), ([Some(0), None], 1));
     }
 }

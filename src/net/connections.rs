@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::conn::Conn;
 use super::stream::Stream;
 use crate::base::{Full, Key, Now, Slots, Wheel};
+use crate::host::metrics::Traffic;
 use crate::hub::Outlet;
 use crate::limits;
 use crate::wire::CloseReason;
@@ -57,6 +58,8 @@ pub(super) struct Connections<S> {
     owed_bytes: usize,
     /// Those to be ended before the turn is over, and why.
     gone: Vec<(Key, CloseReason)>,
+    /// What has happened; but for what was sent to those who are here.
+    pub traffic: Traffic,
 }
 
 /// Why a connection got no place.
@@ -81,6 +84,7 @@ impl<S: Stream> Connections<S> {
             owing: Vec::new(),
             owed_bytes: 0,
             gone: Vec::new(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -90,6 +94,26 @@ impl<S: Stream> Connections<S> {
 
     pub fn owed_bytes(&self) -> usize {
         self.owed_bytes
+    }
+
+    /// What has happened since the start.
+    pub fn traffic(&self) -> Traffic {
+        let sent_bytes: u64 = self.table.iter().map(|(_, connection)| connection.conn.written_bytes()).sum();
+        Traffic { sent_bytes: self.traffic.sent_bytes + sent_bytes, ..self.traffic }
+    }
+
+    /// How many there are, plain and under TLS, each: whose request is to come, who speak WebSocket, who have had their last word.
+    pub fn states(&self) -> [[u64; 3]; 2] {
+        let mut states = [[0; 3]; 2];
+        for (_, Connection { conn, .. }) in self.table.iter() {
+            let state = match (conn.awaits_head(), conn.is_open()) {
+                (true, _) => 0,
+                (_, true) => 1,
+                _ => 2,
+            };
+            states[usize::from(conn.is_secure())][state] += 1;
+        }
+        states
     }
 
     pub fn keys(&self) -> Vec<Key> {
@@ -126,6 +150,7 @@ impl<S: Stream> Connections<S> {
                 self.remove(oldest);
             }
         }
+        self.traffic.accepted[usize::from(stream.is_secure())] += 1;
         let connection = Connection {
             conn: Conn::new(stream),
             address,
@@ -143,6 +168,11 @@ impl<S: Stream> Connections<S> {
         };
         if fits.is_err() {
             self.spares.push_back(key);
+        }
+        match fits {
+            Ok(()) => {}
+            Err(TurnedAway::Full) => self.traffic.turned_away[0] += 1,
+            Err(TurnedAway::AddressFull) => self.traffic.turned_away[1] += 1,
         }
         self.wheel.set(key.index, now.monotonic_ms + limits::HEAD_MS);
         (key, fits)
@@ -277,6 +307,7 @@ impl<S: Stream> Connections<S> {
 
     /// Says the last word to a connection, of whose end the hub knows by now.
     pub fn end(&mut self, now: Now, key: Key, reason: CloseReason) {
+        self.traffic.closed(reason);
         if reason == CloseReason::Broken {
             return self.remove(key);
         }
@@ -294,6 +325,7 @@ impl<S: Stream> Connections<S> {
 
     /// Answers a request head with anything but an upgrade.
     pub fn refuse(&mut self, now: Now, key: Key, response: &[u8]) {
+        self.traffic.responded(response);
         self.with_queue(key, |conn| conn.refuse(response));
         self.finish(now, key);
     }
@@ -314,6 +346,7 @@ impl<S: Stream> Connections<S> {
     pub fn remove(&mut self, key: Key) {
         if let Some(connection) = self.table.remove(key) {
             self.owed_bytes -= connection.conn.owed_bytes();
+            self.traffic.sent_bytes += connection.conn.written_bytes();
             self.wheel.cancel(key.index);
             if connection.spare {
                 self.spares.retain(|spare| *spare != key);

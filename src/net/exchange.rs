@@ -7,15 +7,17 @@
 //! [`Exchange::expire`], and last [`Exchange::finish`], which leaves nobody behind who is to go and nothing unsent that a socket would take.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use log::{debug, info, warn};
 
 use super::conn::{Filled, Head, What};
 use super::connections::{Bounds, Connections};
-use super::http::{self, Route, Site};
+use super::http::{self, Asker, Route, Site};
 use super::refusals::Refusals;
 use super::stream::Stream;
 use crate::base::{Key, Now};
+use crate::host::metrics::{self, Figures, Maxima};
 use crate::hub::{Hub, Outlet, Part, Secret, Settings};
 use crate::limits;
 use crate::wire::CloseReason;
@@ -63,6 +65,7 @@ pub struct Exchange<S> {
     hub: Hub,
     connections: Connections<S>,
     options: Options,
+    maxima: Maxima,
     refusals: Refusals,
     /// How long a connection that has filled its read is not read again.
     rest_ms: u64,
@@ -84,6 +87,12 @@ impl<S: Stream> Exchange<S> {
         // 0 where there is no rate.
         let share_ms = (limits::READ_BYTES as u64 * 1000).checked_div(settings.bytes_per_second.into()).unwrap_or(0);
         Exchange {
+            maxima: Maxima {
+                connections: options.connections,
+                rooms: settings.rooms,
+                room_log_bytes: settings.room_log_bytes,
+                reply_bytes: options.reply_bytes,
+            },
             rest_ms: share_ms.min(limits::REST_MS),
             hub: Hub::new(settings, options.connections, &secret, now),
             connections: Connections::new(bounds),
@@ -127,6 +136,31 @@ impl<S: Stream> Exchange<S> {
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refusals.count()
+    }
+
+    /// What `/metrics` tells, as of `now`. It takes a look at every connection and every seat.
+    #[must_use]
+    pub fn figures(&self, now: Now) -> Figures {
+        Figures {
+            now,
+            connections: self.connections.states(),
+            owed_bytes: self.owed_bytes() as u64,
+            traffic: self.connections.traffic(),
+            tally: self.hub.tally(),
+            census: self.hub.census(),
+            worn_keys: self.hub.worn_keys() as u64,
+            maxima: self.maxima,
+        }
+    }
+
+    /// Notes how long a turn took.
+    pub fn turn_took(&mut self, took: Duration) {
+        self.connections.traffic.turns.add(took);
+    }
+
+    /// Notes that so many newcomers were turned away because the system had no descriptor for them.
+    pub fn turned_away_without_descriptor(&mut self, newcomers: u64) {
+        self.connections.traffic.turned_away[2] += newcomers;
     }
 
     /// Whoever has this place in the table now; its index is the same for as long as it is connected.
@@ -204,6 +238,7 @@ impl<S: Stream> Exchange<S> {
                 if is_full && !connection.ending {
                     self.connections.rest(now, key, self.rest_ms);
                 }
+                self.connections.traffic.received_bytes += count as u64;
                 // A full buffer means that there may be more, and only reading tells the end: its turn comes again.
                 if is_full || hung_up || has_more {
                     self.connections.set_ready(key, false);
@@ -221,10 +256,11 @@ impl<S: Stream> Exchange<S> {
             return;
         }
         if connection.conn.awaits_head() {
+            let (address, is_secure) = (connection.address, connection.conn.is_secure());
             match connection.conn.head(&mut input) {
                 Head::Incomplete => return,
                 Head::TooLong => return self.connections.refuse(now, key, &http::head_too_long()),
-                Head::Complete(head) => match http::route(&head, self.options.site_of(connection.conn.is_secure())) {
+                Head::Complete(head) => match self.route(now, address, is_secure, &head) {
                     Route::Respond(response) => return self.connections.refuse(now, key, &response),
                     Route::Refuse(response, refusal) => {
                         let listed = self.options.site.listed(&refusal);
@@ -233,10 +269,10 @@ impl<S: Stream> Exchange<S> {
                     }
                     Route::Upgrade(response) => {
                         let message_bytes = self.options.message_bytes as usize;
-                        let address = connection.address.into();
+                        self.connections.traffic.responded(&response);
                         self.connections.head_is_complete(key);
                         self.connections.queue(key, |conn| conn.upgrade(&response, message_bytes));
-                        self.hub.connect(now, key, address);
+                        self.hub.connect(now, key, address.into());
                     }
                 },
             }
@@ -268,6 +304,12 @@ impl<S: Stream> Exchange<S> {
         {
             self.pong(key, payload);
         }
+    }
+
+    /// What a request head leads to.
+    fn route(&self, now: Now, address: IpAddr, is_secure: bool, head: &[u8]) -> Route {
+        let metrics = || metrics::render(&self.figures(now));
+        http::route(head, self.options.site_of(is_secure), &Asker { address, metrics: &metrics })
     }
 
     fn pong(&mut self, key: Key, payload: tungstenite::Bytes) {

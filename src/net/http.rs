@@ -13,8 +13,10 @@ use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, UPG
 use tungstenite::http::{Method, Uri};
 
 use super::refusals::Refusal;
+use super::response::Response;
 use super::target::{self, Target};
 use crate::host::addresses;
+use crate::host::metrics::{self, Access};
 use crate::limits;
 use crate::page::qr::Qr;
 use crate::page::{self, Asset};
@@ -32,6 +34,8 @@ pub struct Site {
     pub secure: bool,
     /// How to get from plain HTTP to TLS, where the hub speaks it.
     pub trust: Option<Trust>,
+    /// Who may see `/metrics`.
+    pub metrics: Access,
     /// Tells the machine's addresses. It is called when an answer needs them, since they come and go, and for no other.
     pub machine: fn() -> Vec<IpAddr>,
 }
@@ -50,8 +54,17 @@ impl Default for Site {
     fn default() -> Self {
         let machine = addresses::of_machine;
         let (allowed_origins, names, bound) = (Vec::new(), Vec::new(), Vec::new());
-        Site { allowed_origins, names, bound, secure: false, trust: None, machine }
+        let metrics = Access::default();
+        Site { allowed_origins, names, bound, secure: false, trust: None, metrics, machine }
     }
+}
+
+/// Who asks, and what is told to no other.
+pub struct Asker<'a> {
+    /// Where the connection comes from.
+    pub address: IpAddr,
+    /// Makes the text of `/metrics`. It is called where that is the answer.
+    pub metrics: &'a dyn Fn() -> String,
 }
 
 /// What a device is told that is to trust the hub's certificate.
@@ -76,12 +89,12 @@ pub enum Route {
 
 /// Routes a complete request head (RFC 9112, section 3).
 #[must_use]
-pub fn route(head: &[u8], site: &Site) -> Route {
-    let mut response = match answer(head, site).unwrap_or_else(Answer::Response) {
+pub fn route(head: &[u8], site: &Site, asker: &Asker) -> Route {
+    let mut response = match answer(head, site, asker).unwrap_or_else(Answer::Response) {
         Answer::Upgrade(response) => return Route::Upgrade(response),
         Answer::Response(response) => response,
     };
-    let refusal = response.refusal.take();
+    let refusal = response.take_refusal();
     // Whatever is said to a HEAD, it has no body (RFC 9110, section 9.3.2).
     let response = if is_head(head) { response.without_body() } else { response };
     match refusal {
@@ -124,7 +137,7 @@ pub fn head_too_long() -> Vec<u8> {
     Response::text("431 Request Header Fields Too Large", "The request's header is too long.\n").into_bytes()
 }
 
-fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
+fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
     let mut fields = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -156,6 +169,10 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
         "/healthz" => Resource::Health,
         "/qr.svg" => Resource::Code,
         "/addresses.json" => Resource::Addresses,
+        "/metrics" => {
+            check_access(site.metrics, asker.address)?;
+            Resource::Metrics
+        }
         "/trust" if site.trust.is_some() => Resource::Trust,
         "/ca.pem" if authority(site).is_some() => Resource::Authority,
         path => match page::find(path) {
@@ -182,6 +199,8 @@ fn answer(head: &[u8], site: &Site) -> Result<Answer, Response> {
             let json = serde_json::json!({ "urls": shown(site) }).to_string() + "\n";
             Response::new("200 OK", "application/json", json.into_bytes()).of_page()
         }
+        Resource::Metrics => Response::new("200 OK", metrics::CONTENT_TYPE, (asker.metrics)().into_bytes())
+            .header("Cache-Control", "no-store"),
         Resource::Trust => {
             Response::new("200 OK", page::TRUST.content_type, trust(site, &target, host)?.into_bytes()).of_page()
         }
@@ -198,6 +217,7 @@ enum Resource {
     Asset(&'static Asset),
     Code,
     Addresses,
+    Metrics,
     Trust,
     Authority,
 }
@@ -330,6 +350,24 @@ fn check_host(fields: &[httparse::Header], host: &str, names: &[String]) -> Resu
     Err(Response::text("403 Forbidden", text).refused_as(refusal))
 }
 
+/// Whoever may not see the metrics is told what would have to be written for it. An IPv4 address is the same however it is written.
+fn check_access(access: Access, address: IpAddr) -> Result<(), Response> {
+    match access {
+        Access::Any => Ok(()),
+        Access::Loopback if address.to_canonical().is_loopback() => Ok(()),
+        Access::Loopback => Err(Response::text(
+            "403 Forbidden",
+            "运行数据只给本机看。\nThe metrics are shown on the machine that the hub runs on, and nowhere else. For everybody to see them, have \
+             this written into its configuration: http.metrics = \"any\"\n",
+        )),
+        Access::Off => Err(Response::text(
+            "404 Not Found",
+            "这里不提供运行数据。\nThis hub shows no metrics. For the machine that it runs on to see them, have this written into its \
+             configuration: http.metrics = \"loopback\"\n",
+        )),
+    }
+}
+
 /// A browser says where its page is from; it must be from here, or from where the operator allows. Native clients say nothing.
 fn check_origin(fields: &[httparse::Header], host: &str, allowed_origins: &[String]) -> Result<(), Response> {
     for origin in field(fields, ORIGIN.as_str()) {
@@ -412,72 +450,6 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
     }
 }
 
-/// A response, which is the connection's last.
-struct Response {
-    head: String,
-    body: Cow<'static, [u8]>,
-    /// Why, where somebody should hear of it.
-    refusal: Option<Box<Refusal>>,
-}
-
-impl Response {
-    fn new(status: &str, content_type: &str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        let body = body.into();
-        let length = body.len().to_string();
-        let response = Response { body, ..Response::empty(status) };
-        response.header("Content-Type", content_type).header("Content-Length", &length)
-    }
-
-    fn text(status: &str, text: impl Into<Cow<'static, str>>) -> Self {
-        let body = match text.into() {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        };
-        Response::new(status, "text/plain; charset=utf-8", body)
-    }
-
-    /// The client has it (RFC 9110, section 15.4.5): there is no body, and nothing that describes one.
-    fn not_modified() -> Self {
-        Response::empty("304 Not Modified")
-    }
-
-    fn empty(status: &str) -> Self {
-        let head = format!("HTTP/1.1 {status}\r\nX-Content-Type-Options: nosniff\r\n");
-        Response { head, body: Cow::Borrowed(b""), refusal: None }
-    }
-
-    /// What goes with each part of the page: what it may load, that it tells no other site where it is, and that whoever keeps it asks before
-    /// using it again.
-    fn of_page(self) -> Self {
-        self.header("Content-Security-Policy", page::CONTENT_SECURITY_POLICY)
-            .header("Referrer-Policy", "no-referrer")
-            .header("Cache-Control", "no-cache")
-    }
-
-    fn header(mut self, name: &str, value: &str) -> Self {
-        self.head.push_str(name);
-        self.head.push_str(": ");
-        self.head.push_str(value);
-        self.head.push_str("\r\n");
-        self
-    }
-
-    fn refused_as(self, refusal: Refusal) -> Self {
-        Response { refusal: Some(refusal.into()), ..self }
-    }
-
-    fn without_body(self) -> Self {
-        Response { body: Cow::Borrowed(b""), ..self }
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        // Upgrade is named in Connection wherever it is sent (RFC 9110, section 7.8).
-        let connection = if self.head.contains("\r\nUpgrade: ") { "Upgrade, close" } else { "close" };
-        let Response { head, body, .. } = self.header("Connection", connection);
-        [head.as_bytes(), b"\r\n", &body].concat()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,6 +458,53 @@ mod tests {
     fn site() -> Site {
         let machine = || ["127.0.0.1", "192.168.1.5", "fe80::1", "fd00::5"].map(|text| text.parse().unwrap()).into();
         Site { bound: vec!["[::]:9000".parse().unwrap()], machine, ..Site::default() }
+    }
+
+    /// A request from elsewhere, or from this machine.
+    fn route_from(address: &str, head: &[u8], site: &Site) -> Route {
+        let metrics = || "figures\n".to_owned();
+        super::route(head, site, &Asker { address: address.parse().unwrap(), metrics: &metrics })
+    }
+
+    fn route(head: &[u8], site: &Site) -> Route {
+        route_from("192.168.1.9", head, site)
+    }
+
+    #[test]
+    fn the_metrics_are_for_this_machine_unless_it_is_told_otherwise() {
+        let get = |access: Access, address: &str, host: &str| {
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            match route_from(address, head.as_bytes(), &Site { metrics: access, ..site() }) {
+                Route::Respond(bytes) | Route::Refuse(bytes, _) => String::from_utf8(bytes).unwrap(),
+                route @ Route::Upgrade(_) => panic!("{route:?}"),
+            }
+        };
+        for own in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"] {
+            let shown = get(Access::Loopback, own, "localhost:9000");
+            assert!(shown.starts_with("HTTP/1.1 200 OK\r\n") && shown.ends_with("\r\n\r\nfigures\n"), "{own}: {shown}");
+            assert!(shown.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{shown}");
+            assert!(shown.contains("\r\nCache-Control: no-store\r\n"), "{shown}");
+            let off = get(Access::Off, own, "localhost:9000");
+            assert!(off.starts_with("HTTP/1.1 404 ") && off.contains("http.metrics = \"loopback\""), "{off}");
+            // A page whose name leads here (DNS rebinding) is on this machine too.
+            let rebound = get(Access::Loopback, own, "evil.example");
+            assert!(rebound.starts_with("HTTP/1.1 403 ") && rebound.contains("http.names"), "{rebound}");
+        }
+        for other in ["192.168.1.9", "::ffff:192.168.1.9", "fe80::1", "::", "0.0.0.0"] {
+            let refused = get(Access::Loopback, other, "localhost:9000");
+            assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("http.metrics = \"any\""), "{refused}");
+            assert!(get(Access::Any, other, "board.local").ends_with("\r\n\r\nfigures\n"), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_metrics_are_made_for_who_gets_them() {
+        let never = || panic!("they were made");
+        let asker = |address: &str| Asker { address: address.parse().unwrap(), metrics: &never };
+        let refused = super::route(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", &site(), &asker("10.0.0.1"));
+        assert!(matches!(refused, Route::Respond(bytes) if bytes.starts_with(b"HTTP/1.1 403 ")));
+        let post = super::route(b"POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n", &site(), &asker("127.0.0.1"));
+        assert!(matches!(post, Route::Respond(bytes) if bytes.starts_with(b"HTTP/1.1 405 ")));
     }
 
     /// The head and the body of an answer.

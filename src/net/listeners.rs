@@ -36,6 +36,8 @@ pub(super) struct Listeners {
     first_token: usize,
     /// Given up for a moment when there are no descriptors left, to tell whoever knocks.
     spare: Option<File>,
+    /// Newcomers who were told so, and are not counted anywhere else yet.
+    without_descriptor: u64,
     /// So that a full hub is one line in the log, and not one for each who knocks.
     full_since: Option<Full>,
 }
@@ -103,7 +105,13 @@ impl From<io::Error> for BindError {
 impl Listeners {
     /// None yet. The poll will tell of them by tokens from `first_token` on.
     pub fn new(first_token: Token) -> Listeners {
-        Listeners { all: Vec::new(), first_token: first_token.0, spare: spare(), full_since: None }
+        Listeners {
+            all: Vec::new(),
+            first_token: first_token.0,
+            spare: spare(),
+            without_descriptor: 0,
+            full_since: None,
+        }
     }
 
     /// Listens there, or nowhere: every address is opened before any is watched. Sockets that were handed over are given what our own have.
@@ -178,6 +186,11 @@ impl Listeners {
         }
     }
 
+    /// How many were turned away, since it was asked last, because the system had no descriptor for them.
+    pub fn take_without_descriptor(&mut self) -> u64 {
+        std::mem::take(&mut self.without_descriptor)
+    }
+
     fn accept_from(&mut self, n: usize, now: Now) -> Accepted {
         let listener = &mut self.all[n];
         if listener.again_at_ms.take_if(|again_at_ms| *again_at_ms <= now.monotonic_ms).is_some() {
@@ -245,6 +258,7 @@ impl Listeners {
                 }
                 let _gone = stream.shutdown(std::net::Shutdown::Write);
                 drop(stream);
+                self.without_descriptor += 1;
                 self.turned_away(now, format_args!("the system has no place for another connection ({error})"));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,

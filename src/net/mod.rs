@@ -7,6 +7,7 @@ pub mod http;
 mod listeners;
 mod queue;
 mod refusals;
+mod response;
 mod server;
 mod signals;
 mod stream;

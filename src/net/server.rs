@@ -178,7 +178,7 @@ impl Server {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
             polled => polled?,
         }
-        let now = self.clock.read();
+        let (now, woken) = self.clock.read_precisely();
         let mut asked = Vec::new();
         for event in &*events {
             match event.token() {
@@ -201,6 +201,7 @@ impl Server {
         self.exchange.read_ready(now);
         self.exchange.expire(now);
         self.exchange.finish(now);
+        self.exchange.turn_took(woken.elapsed());
         // Between two turns, when nothing is half done.
         Ok(asked.into_iter().any(|asked| self.obey(asked)))
     }
@@ -247,6 +248,7 @@ impl Server {
             }
             fits
         });
+        exchange.turned_away_without_descriptor(listeners.take_without_descriptor());
     }
 }
 

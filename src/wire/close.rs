@@ -1,9 +1,9 @@
 //! Why a connection ends.
 //!
 //! Owns: the one list of reasons, with the close code (RFC 6455, section 7.4), the `reason` of the leave that the rooms
-//! see, and the words for peer and log of each. Refuses to know: who closes when.
+//! see, the words for peer and log of each, and the word by which it is counted. Refuses to know: who closes when.
 
-/// Why a connection ends. One value feeds the close frame, the leave frames and the log line.
+/// Why a connection ends. One value feeds the close frame, the leave frames, the log line and the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The client sent a close frame: its code, where it gave one.
@@ -75,6 +75,58 @@ impl LeaveReason {
 }
 
 impl CloseReason {
+    /// All of them; one that carries a code stands for itself with any.
+    pub const ALL: [CloseReason; 17] = [
+        CloseReason::Client(None),
+        CloseReason::Broken,
+        CloseReason::Stopping,
+        CloseReason::Protocol,
+        CloseReason::Unsupported,
+        CloseReason::NotUtf8,
+        CloseReason::TooBig,
+        CloseReason::BadMessages,
+        CloseReason::Flood,
+        CloseReason::NeverJoined,
+        CloseReason::Guessing,
+        CloseReason::NotOpened,
+        CloseReason::Overload,
+        CloseReason::Heartbeat,
+        CloseReason::ProbeUnanswered,
+        CloseReason::TakenOver,
+        CloseReason::TooSlow,
+    ];
+
+    /// Where in [`CloseReason::ALL`] it stands.
+    #[must_use]
+    pub fn place(self) -> usize {
+        let is_it = |other: &CloseReason| std::mem::discriminant(other) == std::mem::discriminant(&self);
+        CloseReason::ALL.iter().position(is_it).expect("all are there: a test goes through them")
+    }
+
+    /// The word by which it is counted.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CloseReason::Client(_) => "client",
+            CloseReason::Broken => "broken",
+            CloseReason::Stopping => "stopping",
+            CloseReason::Protocol => "protocol",
+            CloseReason::Unsupported => "unsupported",
+            CloseReason::NotUtf8 => "not_utf8",
+            CloseReason::TooBig => "too_big",
+            CloseReason::BadMessages => "bad_messages",
+            CloseReason::Flood => "flood",
+            CloseReason::NeverJoined => "never_joined",
+            CloseReason::Guessing => "guessing",
+            CloseReason::NotOpened => "not_opened",
+            CloseReason::Overload => "overload",
+            CloseReason::Heartbeat => "heartbeat",
+            CloseReason::ProbeUnanswered => "probe_unanswered",
+            CloseReason::TakenOver => "taken_over",
+            CloseReason::TooSlow => "too_slow",
+        }
+    }
+
     /// The code of the hub's close frame; `None` where the hub sends none of its own, because the connection is broken, or
     /// answers the client's.
     #[must_use]
@@ -167,11 +219,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_fit_a_close_frame() {
+    fn words_fit_a_close_frame_and_each_has_its_place() {
         // The list goes on until a reason is its own successor; one that is new has to be given a place in it.
         let mut reason = CloseReason::Client(None);
-        loop {
+        for place in 0.. {
             assert!(reason.words().len() <= 123, "{reason:?}");
+            assert_eq!((reason.place(), CloseReason::ALL.get(place)), (place, Some(&reason)));
+            assert!(CloseReason::ALL[..place].iter().all(|other| other.as_str() != reason.as_str()), "{reason:?}");
             reason = match reason {
                 CloseReason::Client(_) => CloseReason::Broken,
                 CloseReason::Broken => CloseReason::Stopping,

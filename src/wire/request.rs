@@ -64,6 +64,30 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, in the order of PROTOCOL.md; each stands at its own number (`as usize`).
+    pub const ALL: [Code; 20] = [
+        Code::BadJson,
+        Code::UnknownType,
+        Code::TooLong,
+        Code::NotJoined,
+        Code::Identity,
+        Code::NoSuchRoom,
+        Code::RoomFull,
+        Code::HubFull,
+        Code::TooManyRooms,
+        Code::Token,
+        Code::Passcode,
+        Code::Key,
+        Code::Encryption,
+        Code::NotOwner,
+        Code::Quiet,
+        Code::Locked,
+        Code::Removed,
+        Code::NoSuchMember,
+        Code::NoSuchMessage,
+        Code::RateLimited,
+    ];
+
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,6 +115,9 @@ impl Code {
         }
     }
 }
+
+// The last of the enumeration is the last of the list: none is missing, and the order is compared by a test.
+const _: () = assert!(Code::ALL.len() == Code::RateLimited as usize + 1);
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -547,6 +574,11 @@ mod tests {
 
     fn chat() -> Value {
         json!({"msgType": 3, "textData": {"dataType": 3, "data": {"roomNumber": "E1", "content": "hi"}}, "extendFields": {}})
+    }
+
+    #[test]
+    fn each_code_stands_at_its_own_number() {
+        assert!(Code::ALL.iter().enumerate().all(|(place, code)| *code as usize == place));
     }
 
     #[test]

@@ -88,7 +88,12 @@ impl Hub {
         let mut hub = Hub { addr: SocketAddr::from(([127, 0, 0, 1], 0)), child, config, said };
         let line = hub.wait_for_line("listening on http://");
         let (_, addr) = line.split_once("http://").expect("it was looked for");
-        hub.addr = addr.trim().trim_end_matches('/').parse().expect("the hub says its address");
+        hub.addr = addr
+            .trim()
+            .trim_end_matches('/')
+            .replace("localhost", "127.0.0.1")
+            .parse()
+            .expect("the hub says its address");
         hub
     }
 

@@ -2,6 +2,7 @@
 
 mod class;
 mod deadlines;
+mod figures;
 mod guessing;
 mod patience;
 mod recovery;

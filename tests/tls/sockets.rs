@@ -72,6 +72,23 @@ fn both_versions_join_talk_and_close() {
 }
 
 #[test]
+fn the_metrics_are_there_and_tell_the_two_ways_apart() {
+    let folder = issued();
+    let hub = Hub::start(&config(&folder, ""));
+    let trusting = client_config(&folder, &[&TLS13, &TLS12]);
+    let (mut plain, mut secure) = (hub.join("plain"), connect(&hub, &trusting));
+    secure.join(ROOM, "secure");
+    assert_eq!(plain.recv_json()["msg"], "Join successfully");
+    let shown = get(&hub, &trusting, "/metrics");
+    assert_eq!(shown.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for (transport, state, count) in [("plain", "open", 1), ("tls", "open", 1), ("tls", "request", 1)] {
+        let line = format!("\nclasshub_connections{{transport=\"{transport}\",state=\"{state}\"}} {count}\n");
+        assert!(shown.text().contains(&line), "{line}: {}", shown.text());
+    }
+    assert!(shown.text().contains("\nclasshub_connections_accepted_total{transport=\"tls\"} 2\n"));
+}
+
+#[test]
 fn the_page_is_there_and_leads_to_itself() {
     let folder = issued();
     let hub = Hub::start(&config(&folder, ""));

@@ -9,6 +9,7 @@ use log::LevelFilter;
 
 use super::entry::{ConfigError, Entry, quoted};
 use super::{Config, secret};
+use crate::host::metrics::Access;
 use crate::limits::{self, Limit};
 
 /// One key. The order of [`KEYS`] is the order of the report, so keys of a table stand together.
@@ -32,6 +33,7 @@ enum Kind {
     Log,
     AllowedOrigins,
     Names,
+    Metrics,
     SecretFile,
     #[cfg(feature = "tls")]
     TlsListen,
@@ -100,13 +102,7 @@ pub(super) static KEYS: &[Key] = &[
     switch!("encryption.required", hub.encryption_required),
     other("http.allowed_origins", Kind::AllowedOrigins),
     other("http.names", Kind::Names),
-];
-
-/// What later versions will have. To ignore one would leave open what the operator wanted shut.
-static LATER: &[(&str, &str)] = &[
-    #[cfg(not(feature = "tls"))]
-    ("tls", "TLS"),
-    ("http.metrics", "metrics"),
+    other("http.metrics", Kind::Metrics),
 ];
 
 /// The key at `path`.
@@ -126,20 +122,13 @@ pub(super) fn tables() -> Vec<&'static str> {
     tables
 }
 
-/// Refuses an entry that belongs to a later version.
-pub(super) fn refuse_later(entry: &Entry<'_>) -> Result<(), ConfigError> {
-    let Some((path, what)) = LATER.iter().find(|(path, _)| *path == entry.path) else {
+/// Refuses what this build does not have. To ignore it would leave open what the operator wanted shut.
+pub(super) fn refuse_absent(entry: &Entry<'_>) -> Result<(), ConfigError> {
+    if cfg!(feature = "tls") || entry.path != "tls" {
         return Ok(());
-    };
-    let is_key = path.contains('.');
-    let says = |part| match *path {
-        "tls" => format!("this classhub was built without {what} (its feature `tls`); take the {part} out"),
-        _ => format!("this version of classhub has no {what} yet; take the {part} out"),
-    };
-    if is_key {
-        return Err(entry.wrong(says("key")));
     }
-    Err(ConfigError::of_key(format!("[{path}]"), Some(entry.line), says("table")))
+    let says = "this classhub was built without TLS (its feature `tls`); take the table out";
+    Err(ConfigError::of_key("[tls]", Some(entry.line), says))
 }
 
 /// The error for a key or a table that is not there, with what is.
@@ -181,6 +170,7 @@ impl Key {
             Kind::Log => config.log = parse_level(entry.text()?).map_err(|says| entry.wrong(says))?,
             Kind::AllowedOrigins => config.allowed_origins = entry.each_text(parse_origin)?,
             Kind::Names => config.names = entry.each_text(parse_name)?,
+            Kind::Metrics => config.metrics = parse_access(entry.text()?).map_err(|says| entry.wrong(says))?,
             Kind::SecretFile => secret::read(entry, config)?,
             Kind::Listen => {
                 let listen = entry.each_text(parse_listen)?;
@@ -205,6 +195,7 @@ impl Key {
             Kind::Log => toml_text(&config.log.to_string().to_lowercase()),
             Kind::AllowedOrigins => toml_list(&config.allowed_origins),
             Kind::Names => toml_list(&config.names),
+            Kind::Metrics => toml_text(config.metrics.as_str()),
             Kind::SecretFile => toml_text(config.secret_file.as_ref()?),
             Kind::Listen => toml_list(&config.listen),
             #[cfg(feature = "tls")]
@@ -256,6 +247,12 @@ pub(super) fn check_listen(listen: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, S
 /// Says what is wrong with `text` and what there is.
 pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
     text.parse().map_err(|_| format!("{} is none of off, error, warn, info, debug, trace", quoted(text)))
+}
+
+/// Reads who may see the metrics.
+fn parse_access(text: &str) -> Result<Access, String> {
+    let known = Access::ALL.into_iter().find(|access| access.as_str() == text);
+    known.ok_or_else(|| format!("{} is none of loopback, any, off", quoted(text)))
 }
 
 /// Reads an origin and returns it as browsers write it: in lower case, without the default port.

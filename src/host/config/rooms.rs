@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::entry::{ConfigError, Entry, quoted};
-use super::{Config, Source, keys};
+use super::{Config, Source};
 use crate::hub::{Passcode, RoomSettings};
 use crate::limits;
 use crate::wire::Member;
@@ -51,7 +51,6 @@ fn read_room(
 ) -> Result<(RoomSettings, usize), ConfigError> {
     let mut room = RoomSettings::default();
     for entry in entries {
-        keys::refuse_later(entry)?;
         if entry.name == "owner" {
             room.owner = Some(read_owner(index, entry, sources)?);
             continue;

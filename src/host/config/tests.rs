@@ -155,10 +155,7 @@ fn every_mistake_names_key_and_line() {
         #[cfg(not(feature = "tls"))]
         ("[tls]", "[tls] (line 1): this classhub was built without TLS (its feature `tls`); take the table out"),
         ("[[encryption]]", "encryption (line 1): there is one such table"),
-        (
-            "[http]\nmetrics = \"any\"",
-            "http.metrics (line 2): this version of classhub has no metrics yet; take the key out",
-        ),
+        ("[http]\nmetrics = \"Any\"", "http.metrics (line 2): \"Any\" is none of loopback, any, off"),
     ] {
         let error = refusal(text);
         assert!(error.starts_with(says), "{text:?} says {error:?}");
