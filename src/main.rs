@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use classhub::host::clock::Clock;
 use classhub::host::config::Config;
 #[cfg(feature = "tls")]
 use classhub::host::config::Source;
-use classhub::host::{addresses, descriptors, logging, tokens};
+use classhub::host::{addresses, descriptors, logging, status, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
 use classhub::net::{BindError, Listen, Server};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Version => print(concat!("classhub ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check(options) => options.load().map_err(Into::into).and_then(|config| check(&config)),
         Command::Token(options) => token(&options),
+        Command::Status { addr, config } => status(addr, config.as_deref()),
         Command::Serve(options) => options.load().map_err(Into::into).and_then(serve),
     };
     match done {
@@ -72,6 +74,13 @@ fn token(options: &TokenOptions) -> Done {
         say(&format!("classhub: {warning}"));
     }
     print(&(tokens::make(options, &config, Clock::new().read())? + "\n"))
+}
+
+/// How a running hub is doing: where nobody says where it is, where a hub is that nobody told otherwise.
+fn status(addr: Option<SocketAddr>, config: Option<&Path>) -> Done {
+    let config = config.map_or(Ok(Config::default()), Config::read)?;
+    let asked = addr.or_else(|| status::address(&config.listen));
+    print(&status::of(asked.ok_or("listen leaves the port to the system: say where the hub is, with --addr")?)?)
 }
 
 fn serve(config: Config) -> Done {

@@ -28,6 +28,9 @@ Usage:
                              most memory that the hub can use; run nothing
   classhub token --config FILE --sub ID [--room NUMBER]... [--owner] [--ttl TIME]
                              print a token for whoever is to join as ID
+  classhub status [--addr ADDR]
+                             print how a running hub is doing: who is there, what is
+                             said, what was refused; takes a second
   classhub cert --out DIR    make what TLS needs, in the folder DIR: an authority
                              for the devices to trust, a certificate that it signs
                              for this machine's names and addresses, and its key;
@@ -49,6 +52,9 @@ Flags of token, whose secret FILE names as auth.secret_file:
   --owner          whoever shows it owns these rooms
   --ttl TIME       how long it is good, such as 45s, 30m, 8h (the default) or 90d;
                    none is for ever, and for boards without a clock
+Flags of status, which without any asks at 127.0.0.1:9000:
+  --addr ADDR      where the hub is, an IP address and a port
+  --config FILE    the settings that it was started with, which say where it is
 Flags of cert:
   --out DIR        the folder, which is made where it is missing; no file is ever
                    overwritten
@@ -60,16 +66,15 @@ Examples:
   classhub --listen 0.0.0.0:8080 --log warn
   classhub check --config /etc/classhub.toml
   classhub token --config /etc/classhub.toml --sub T01 --owner --ttl 90d
+  classhub status --addr 127.0.0.1:8080
   classhub cert --out /etc/classhub/tls --name hub.school.lan
 
 Exit codes:
   0  it ended as it was asked to, or the settings are right
-  1  the settings are wrong, or the hub could not start or go on
+  1  the settings are wrong, the hub could not start or go on, or none is running
+     where status asks
   2  the command line is wrong
 ";
-
-/// Commands of the design that this version does not have.
-const LATER: [&str; 1] = ["status"];
 
 /// How long a token is good where nobody says: a school day.
 const TTL_S: u64 = 8 * 3600;
@@ -83,6 +88,13 @@ pub enum Command {
     Check(Options),
     /// Print a token.
     Token(TokenOptions),
+    /// Tell how a running hub is doing.
+    Status {
+        /// Where it is.
+        addr: Option<SocketAddr>,
+        /// The file that it was started with; not both.
+        config: Option<PathBuf>,
+    },
     /// Make certificates.
     Cert {
         /// The folder to put them into.
@@ -179,6 +191,7 @@ where
     let mut command: Option<Verb> = None;
     let mut options = Options::default();
     let mut claims = TokenFlags::default();
+    let mut addr = None;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
@@ -191,6 +204,10 @@ where
             Arg::Long("log") => {
                 let level = read(&mut parser, "--log", parse_level)?;
                 once("--log", options.log.replace(level))?;
+            }
+            Arg::Long("addr") => {
+                let of_hub = read(&mut parser, "--addr", parse_addr)?;
+                once("--addr", addr.replace(of_hub))?;
             }
             Arg::Long("sub") => {
                 let sub = read(&mut parser, "--sub", parse_id)?;
@@ -206,33 +223,43 @@ where
                 Some("serve") => command = Some(Verb::Serve),
                 Some("check") => command = Some(Verb::Check),
                 Some("token") => command = Some(Verb::Token),
+                Some("status") => command = Some(Verb::Status),
                 Some("cert") if options == Options::default() => return cert(&mut parser),
                 Some("help") => return Ok(Command::Help),
                 Some("version") => return Ok(Command::Version),
-                Some(later) if LATER.contains(&later) => {
-                    return Err(UsageError(format!("the command {later} is not in this version yet")));
-                }
                 _ => return Err(UsageError(format!("there is no command {name:?}"))),
             },
             Arg::Value(extra) => return Err(UsageError(format!("{extra:?} is one argument too many"))),
             flag @ (Arg::Long(_) | Arg::Short(_)) => return Err(flag.unexpected().into()),
         }
     }
-    match command.unwrap_or(Verb::Serve) {
+    let verb = command.unwrap_or(Verb::Serve);
+    if addr.is_some() && verb != Verb::Status {
+        return Err(UsageError("--addr goes with the command status".to_owned()));
+    }
+    match verb {
         Verb::Token => claims.with(options).map(Command::Token),
         _ if claims != TokenFlags::default() => {
             Err(UsageError("--sub, --room, --owner and --ttl go with the command token".to_owned()))
         }
+        Verb::Status if !options.listen.is_empty() || options.log.is_some() => {
+            Err(UsageError("--listen and --log do not go with the command status".to_owned()))
+        }
+        Verb::Status if addr.is_some() && options.config.is_some() => {
+            Err(UsageError("--addr and --config each say where the hub is: one of them will do".to_owned()))
+        }
+        Verb::Status => Ok(Command::Status { addr, config: options.config }),
         Verb::Serve => Ok(Command::Serve(options)),
         Verb::Check => Ok(Command::Check(options)),
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Serve,
     Check,
     Token,
+    Status,
 }
 
 /// What was typed for a token.
@@ -258,6 +285,13 @@ impl TokenFlags {
             ttl_s: self.ttl_s.unwrap_or(Some(TTL_S)),
         })
     }
+}
+
+/// Where a hub is.
+fn parse_addr(text: &str) -> Result<SocketAddr, String> {
+    let says =
+        |_| format!("{text:?} is no address of a hub, which is an IP address and a port, such as 127.0.0.1:9000");
+    text.parse().map_err(says)
 }
 
 /// An id or a room's number, as a join may have it.
@@ -402,12 +436,28 @@ mod tests {
                     "this classhub was built without TLS"
                 },
             ),
-            ("status", "the command status is not in this version yet"),
+            ("status --addr 9000", "--addr: \"9000\" is no address of a hub"),
+            ("status --addr localhost:9000", "--addr: \"localhost:9000\" is no address of a hub"),
+            ("status --addr 127.0.0.1:1 --addr 127.0.0.1:2", "--addr can be given only once"),
+            ("status --addr 127.0.0.1:1 --config a", "--addr and --config each say where the hub is"),
+            ("status --log info", "--listen and --log do not go with the command status"),
+            ("status --owner", "--sub, --room, --owner and --ttl go with the command token"),
+            ("check --addr 127.0.0.1:1", "--addr goes with the command status"),
         ] {
             let error = typed(line).unwrap_err();
             assert!(error.starts_with(says) && error.ends_with("; see classhub --help"), "{line:?} says {error:?}");
             assert_eq!(error.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn status_asks_where_it_is_told() {
+        let status = |addr: Option<&str>, config: Option<&str>| {
+            Ok(Command::Status { addr: addr.map(|addr| addr.parse().unwrap()), config: config.map(Into::into) })
+        };
+        assert_eq!(typed("status"), status(None, None));
+        assert_eq!(typed("status --addr [::1]:80"), status(Some("[::1]:80"), None));
+        assert_eq!(typed("--config a.toml status"), status(None, Some("a.toml")));
     }
 
     #[cfg(feature = "tls")]
@@ -488,7 +538,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command_and_flag_and_fits_a_terminal() {
-        for word in ["token", "--sub", "--room", "--owner", "--ttl"] {
+        for word in ["token", "--sub", "--room", "--owner", "--ttl", "status", "--addr"] {
             assert!(HELP.contains(word), "{word}");
         }
         for word in

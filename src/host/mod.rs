@@ -14,4 +14,5 @@ pub mod descriptors;
 pub mod logging;
 pub mod metrics;
 pub mod secret;
+pub mod status;
 pub mod tokens;
