@@ -14,7 +14,8 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// One bucket: what was spent of a [`Rate`]. The default is a full one. Of two of one rate, the lesser is full again sooner.
+/// One bucket: what was spent of a [`Rate`]. The default is a full one. Of two of one rate, the lesser is full again sooner. The rate may change
+/// between two calls: what was spent under another is never more than the whole burst of this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spent {
     full_at_ns: u64,
@@ -30,8 +31,10 @@ impl Spent {
         let now_ns = now_ms * 1_000_000;
         // Rounded up: at the highest rates a unit is less than a nanosecond, and still not free.
         let cost_ns = |units: u32| (u64::from(units) * 1_000_000_000).div_ceil(u64::from(rate.per_second));
+        let empty_ns = now_ns + cost_ns(rate.burst);
+        self.full_at_ns = self.full_at_ns.min(empty_ns);
         let full_at_ns = self.full_at_ns.max(now_ns) + cost_ns(units);
-        let there = full_at_ns <= now_ns + cost_ns(rate.burst);
+        let there = full_at_ns <= empty_ns;
         if there {
             self.full_at_ns = full_at_ns;
         }
@@ -91,6 +94,16 @@ mod tests {
         let mut spent = Spent::default();
         assert!(!spent.spend(RATE, 41, 0));
         assert!(spent.spend(RATE, 40, 0));
+    }
+
+    #[test]
+    fn whatever_was_spent_under_another_rate_is_a_burst_of_this_one_at_most() {
+        let slow = Rate { per_second: 1, burst: 1_000 };
+        let mut spent = Spent::default();
+        assert!(spent.spend(slow, 1_000, 0), "a thousand seconds of it");
+        assert!(!spent.spend(RATE, 1, 0));
+        assert!(spent.spend(RATE, 1, 50), "as one whose burst is spent, and no worse");
+        assert!(!spent.spend(RATE, 1, 50));
     }
 
     #[test]

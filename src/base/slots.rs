@@ -10,7 +10,7 @@
 /// Names one tenant of a [`Slots`], for as long as it lives there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// The place, below the table's capacity: the same for each of its tenants in turn.
+    /// The place, below the largest capacity that the table ever had: the same for each of its tenants in turn.
     pub index: u32,
     generation: u32,
 }
@@ -38,7 +38,7 @@ struct Slot<T> {
     place: Place<T>,
 }
 
-/// A slab of fixed capacity with generational keys.
+/// A slab of fixed capacity with generational keys. The capacity moves only where its owner says so.
 pub struct Slots<T> {
     slots: Vec<Slot<T>>,
     capacity: u32,
@@ -51,6 +51,13 @@ impl<T> Slots<T> {
     #[must_use]
     pub fn new(capacity: u32) -> Self {
         Slots { slots: Vec::with_capacity(capacity as usize), capacity, free: None, len: 0 }
+    }
+
+    /// From now on the table has `capacity` places; where they are more, it reserves them. Nobody has to go: where more live here than that, it is
+    /// full until enough have left.
+    pub fn set_capacity(&mut self, capacity: u32) {
+        self.capacity = capacity;
+        self.slots.reserve((capacity as usize).saturating_sub(self.slots.len()));
     }
 
     /// How many live here.
@@ -68,7 +75,7 @@ impl<T> Slots<T> {
     /// Whether every place is taken.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.len == self.capacity
+        self.len >= self.capacity
     }
 
     /// Takes a place: the one left last, whose memory is likeliest to be warm.
@@ -87,7 +94,7 @@ impl<T> Slots<T> {
             slot.place = Place::Taken(value);
             return Ok(Key { index, generation: slot.generation });
         }
-        let index = self.slots.len() as u32; // below `capacity`, a u32
+        let index = self.slots.len() as u32; // as many as live here, fewer than `capacity`
         self.slots.push(Slot { generation: 0, place: Place::Taken(value) });
         Ok(Key { index, generation: 0 })
     }
@@ -166,6 +173,28 @@ mod tests {
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(second), Some(&"second"));
         assert_eq!(slots.key_at(0), Some(second));
+    }
+
+    #[test]
+    fn a_table_grows_at_once_and_shrinks_as_its_tenants_leave() {
+        let mut slots = Slots::new(2);
+        let [first, second] = ["first", "second"].map(|name| slots.insert(name).unwrap());
+        slots.set_capacity(4);
+        let third = slots.insert("third").unwrap();
+        assert!(slots.insert("fourth").is_ok() && slots.is_full());
+        slots.set_capacity(2);
+        assert_eq!((slots.len(), slots.get(third)), (4, Some(&"third")), "nobody has to go");
+        for key in [first, second] {
+            assert_eq!(slots.insert("one more"), Err(Full("one more")));
+            slots.remove(key);
+        }
+        assert_eq!(slots.insert("one more"), Err(Full("one more")), "two are here");
+        slots.remove(third);
+        // The place left last is one that the table would not have had at first.
+        assert_eq!(slots.insert("one more").map(|key| key.index), Ok(2));
+        assert!(slots.is_full());
+        slots.set_capacity(0);
+        assert_eq!((slots.len(), slots.is_full()), (2, true));
     }
 
     #[test]

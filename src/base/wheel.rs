@@ -19,7 +19,7 @@ const SLOTS: usize = 2048;
 const WORDS: usize = SLOTS / 64;
 const NONE: u32 = u32::MAX;
 
-/// Names a timer: a small number that its owner chose, below the wheel's capacity.
+/// Names a timer: a small number that its owner chose.
 pub type Timer = u32;
 
 #[derive(Clone, Copy)]
@@ -44,7 +44,8 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel for timers numbered below `capacity`. Reserves their places, and touches them as they are used.
+    /// A wheel for timers numbered below `capacity`. Reserves their places, and touches them as they are used. A larger number finds its place
+    /// too, if slowly.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
         Wheel {
@@ -54,6 +55,11 @@ impl Wheel {
             current: 0,
             set: 0,
         }
+    }
+
+    /// Reserves places for timers numbered below `capacity`. Those that are set stay so, whatever their numbers.
+    pub fn reserve(&mut self, capacity: u32) {
+        self.links.reserve((capacity as usize).saturating_sub(self.links.len()));
     }
 
     /// Sets `timer` to pop at `due_ms` (monotonic milliseconds), or with the next tick where that has passed. A timer that was set
@@ -192,6 +198,16 @@ mod tests {
         let next = wheel.next_ms().unwrap();
         assert!((500_000..500_000 + TICK_MS).contains(&next), "{next}");
         assert_eq!(wheel.pop(next), Some(2));
+    }
+
+    #[test]
+    fn a_timer_beyond_the_capacity_is_as_good_as_another() {
+        let mut wheel = Wheel::new(1);
+        wheel.set(7, 1_000);
+        wheel.reserve(4);
+        wheel.set(3, 2_000);
+        assert_eq!([wheel.pop(1_100), wheel.pop(1_100)], [Some(7), None]);
+        assert_eq!(wheel.pop(2_100), Some(3));
     }
 
     #[test]
