@@ -138,6 +138,14 @@ impl<T> Slots<T> {
         matches!(slot.place, Place::Taken(_)).then_some(Key { index, generation: slot.generation })
     }
 
+    /// Everyone, in the order of their places, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        self.slots.iter_mut().zip(0..).filter_map(|(slot, index)| match &mut slot.place {
+            Place::Taken(value) => Some((Key { index, generation: slot.generation }, value)),
+            Place::Free(_) => None,
+        })
+    }
+
     /// Everyone, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match &slot.place {

@@ -6,7 +6,7 @@
 use super::hub::Hub;
 use super::outlet::Outlet;
 use super::peer::{Peer, SeatRef};
-use crate::base::{Key, Now, TICK_MS, Timer};
+use crate::base::{Key, Now, TICK_MS};
 use crate::limits;
 use crate::wire::CloseReason;
 
@@ -14,16 +14,28 @@ impl Hub {
     /// When to call [`Hub::expire`] next, in monotonic milliseconds; `None` where nothing is due, ever.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.wheel.next_ms()
+        [self.room_timers.next_ms(), self.connection_timers.next_ms()].into_iter().flatten().min()
     }
 
     /// Does what is due: closes the silent and those who never joined, ends seats that have lingered and rooms that were empty for long, tidies
     /// quiet ones.
     pub fn expire(&mut self, now: Now, outlet: &mut impl Outlet) {
-        while let Some(timer) = self.wheel.pop(now.monotonic_ms) {
-            match timer.checked_sub(self.settings.rooms) {
-                None => self.look_after_room(timer, now, outlet),
-                Some(index) => self.look_after_connection(index, now, outlet),
+        while let Some(index) = self.room_timers.pop(now.monotonic_ms) {
+            self.look_after_room(index, now, outlet);
+        }
+        while let Some(index) = self.connection_timers.pop(now.monotonic_ms) {
+            self.look_after_connection(index, now, outlet);
+        }
+    }
+
+    /// Sets every timer anew, from what is known of rooms and connections: where periods have changed.
+    pub(super) fn watch_all(&mut self, now: Now) {
+        for room in self.room_keys() {
+            self.watch_room(room);
+        }
+        for index in 0..self.peers.len() {
+            if let Some(who) = self.peers[index].as_ref().map(|peer| peer.key) {
+                self.watch(who, now.monotonic_ms);
             }
         }
     }
@@ -76,7 +88,7 @@ impl Hub {
         let together_ms = (self.silence_ms() / limits::TIMERS_TOGETHER).max(1);
         let due_ms = due_ms.max(now_ms + TICK_MS).next_multiple_of(together_ms);
         let due_ms = self.probe_due_ms(peer).map_or(due_ms, |probe_due_ms| probe_due_ms.min(due_ms));
-        self.wheel.set(self.connection_timer(who), due_ms);
+        self.connection_timers.set(who.index, due_ms);
     }
 
     /// When a probe that nothing has come to as yet is lost.
@@ -116,8 +128,9 @@ impl Hub {
         // An empty configured room without frames has nothing left to lose.
         let ends = room.is_empty() && (!room.is_configured() || room.logs.plain.frames() > 0);
         let ends_at_ms = ends.then_some(room.empty_since_ms + u64::from(self.settings.empty_for_s) * 1000);
-        if let Some(due_ms) = [quiet_at_ms, ends_at_ms, room.lingers_until_ms()].into_iter().flatten().min() {
-            self.wheel.set(key.index, due_ms);
+        match [quiet_at_ms, ends_at_ms, room.lingers_until_ms()].into_iter().flatten().min() {
+            Some(due_ms) => self.room_timers.set(key.index, due_ms),
+            None => self.room_timers.cancel(key.index),
         }
     }
 
@@ -127,9 +140,5 @@ impl Hub {
 
     pub(super) fn probe_ms(&self) -> u64 {
         u64::from(self.settings.probe_s) * 1000
-    }
-
-    pub(super) fn connection_timer(&self, who: Key) -> Timer {
-        self.settings.rooms + who.index
     }
 }

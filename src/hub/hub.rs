@@ -8,7 +8,7 @@ use super::guesses::Guesses;
 use super::outlet::Outlet;
 use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
-use super::seals::Seals;
+use super::seals::{KeyIndex, Seals, Voice};
 use super::settings::Settings;
 use super::tally::Tally;
 use super::token::{Secret, Tokens};
@@ -21,7 +21,7 @@ pub struct Hub {
     pub(super) settings: Settings,
     pub(super) rooms: Slots<Room>,
     /// Rooms that there ever were.
-    rooms_made: u64,
+    pub(super) rooms_made: u64,
     pub(super) tokens: Tokens,
     pub(super) seals: Seals,
     pub(super) guesses: Guesses,
@@ -31,8 +31,10 @@ pub struct Hub {
     pub(super) seats_max: u64,
     /// By the index of the connection's key; the key itself is given by whoever holds the connections.
     pub(super) peers: Vec<Option<Peer>>,
-    /// Timers: a room's by its index, then a connection's by its own behind those.
-    pub(super) wheel: Wheel,
+    /// By a room's index.
+    pub(super) room_timers: Wheel,
+    /// By the index of a connection's key.
+    pub(super) connection_timers: Wheel,
     /// Rooms with something to flush; each is here once.
     changed: Vec<Key>,
 }
@@ -50,7 +52,8 @@ impl Hub {
             assert!(made.is_ok(), "more rooms are configured than limits.rooms allows");
         }
         Hub {
-            wheel: Wheel::new(settings.rooms + connections + limits::SPARE_CONNECTIONS),
+            room_timers: Wheel::new(settings.rooms),
+            connection_timers: Wheel::new(connections + limits::SPARE_CONNECTIONS),
             changed: Vec::with_capacity(settings.rooms as usize),
             peers: Vec::with_capacity((connections + limits::SPARE_CONNECTIONS) as usize),
             rooms_made: rooms.len().into(),
@@ -59,7 +62,7 @@ impl Hub {
             guesses: Guesses::default(),
             tally: Tally::default(),
             seats: 0,
-            seats_max: u64::from(connections) * u64::from(settings.rooms_per_connection),
+            seats_max: settings.seats_max(connections),
             rooms,
             settings,
         }
@@ -129,7 +132,7 @@ impl Hub {
         else {
             return;
         };
-        self.wheel.cancel(self.connection_timer(who));
+        self.connection_timers.cancel(who.index);
         // All its readers first: only one can be inside a frame, and that frame's rest stands before all else.
         for seat in &peer.seats {
             if let Some(room) = self.rooms.get_mut(seat.room) {
@@ -143,9 +146,15 @@ impl Hub {
                 leave => self.end_seat(now, *seat, leave, None, outlet),
             }
         }
+        self.forget_key(peer.voice.and_then(Voice::key));
     }
 
     // ---- Rooms ----------------------------------------------------------------------------------
+
+    /// The keys of all rooms, for whoever goes through them and changes the table on the way.
+    pub(super) fn room_keys(&self) -> Vec<Key> {
+        self.rooms.iter().map(|(key, _)| key).collect()
+    }
 
     pub(super) fn room_key(&self, room_number: &str) -> Option<Key> {
         self.rooms.iter().find(|(_, room)| room.number() == room_number).map(|(key, _)| key)
@@ -153,18 +162,23 @@ impl Hub {
 
     /// Makes a room. Where the table is full, the made room that has been empty longest ends for it; `None` where there is none.
     pub(super) fn make_room(&mut self, room_number: &str, now: Now) -> Option<Key> {
-        if self.rooms.is_full() {
+        self.make_way(1);
+        let room = self.rooms.insert(Room::made(room_number, self.rooms_made, now)).ok()?;
+        self.rooms_made += 1;
+        Some(room)
+    }
+
+    /// While so many more rooms have no place in the table, ends the made room that has been empty longest, if there is one.
+    pub(super) fn make_way(&mut self, rooms: u32) {
+        while self.rooms.len() + rooms > self.settings.rooms {
             let made = self.rooms.iter().filter(|(_, room)| room.is_empty() && !room.is_configured());
-            let (longest_empty, _) = made.min_by_key(|(_, room)| room.empty_since_ms)?;
+            let Some((longest_empty, _)) = made.min_by_key(|(_, room)| room.empty_since_ms) else { return };
             self.end_room(longest_empty);
         }
-        let instance = self.rooms_made;
-        self.rooms_made += 1;
-        self.rooms.insert(Room::made(room_number, instance, now)).ok()
     }
 
     pub(super) fn end_room(&mut self, key: Key) {
-        self.wheel.cancel(key.index);
+        self.room_timers.cancel(key.index);
         self.changed.retain(|changed| *changed != key);
         if let Some(room) = self.rooms.remove(key) {
             self.tally.deliveries += room.delivered;
@@ -219,11 +233,13 @@ impl Hub {
         }
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.settle(seat.joined_seq, outlet);
+        let key = room.key();
         let rule_ends = room.stand_up(seat.joined_seq, now);
         self.seats -= 1;
         if room.is_empty() {
             self.watch_room(seat.room);
         }
+        self.forget_key(key);
         if rule_ends && reason.is_some() {
             self.broadcast(seat.room, outlet, |room| room.announce_rule(now, None));
         }
@@ -323,6 +339,23 @@ impl Hub {
     #[must_use]
     pub fn worn_key(&self) -> Option<u8> {
         self.seals.worn()
+    }
+
+    /// Somebody who may have used this key is gone: where it was taken away, and was for those alone who began with it, it is forgotten with the last
+    /// of them.
+    pub(super) fn forget_key(&mut self, key: Option<KeyIndex>) {
+        if key.is_some_and(|key| self.seals.is_retired(key)) {
+            self.forget_keys();
+        }
+    }
+
+    /// Forgets the keys that were taken away and that nobody uses any more.
+    pub(super) fn forget_keys(&mut self) {
+        let (peers, rooms) = (&self.peers, &self.rooms);
+        self.seals.forget(|key| {
+            let speaks_it = |peer: &Peer| peer.voice == Some(Voice::Sealed(key));
+            peers.iter().flatten().any(speaks_it) || rooms.iter().any(|(_, room)| room.key() == Some(key))
+        });
     }
 
     // ---- Finding --------------------------------------------------------------------------------

@@ -136,6 +136,10 @@ impl Hub {
             let msg = "这里必须加密 (only sealed frames are taken here)";
             return if self.settings.encryption_required { Err(Failure::new(Code::Encryption, msg)) } else { Ok(()) };
         };
+        if self.seals.is_retired(key) {
+            let msg = "这个密钥已经停用 (this key lets nobody in any more)";
+            return Err(Failure::new(Code::Key, msg));
+        }
         match room.and_then(|room| self.rooms.get(room)?.key()) {
             Some(other) if other != key => {
                 Err(Failure::new(Code::Key, "这个房间正在使用另一个密钥 (the room speaks under another key just now)"))
@@ -198,7 +202,8 @@ impl Hub {
     }
 
     /// Sees to it that there is a place for one more seat: where lingering seats have taken the rest, the one that has lingered longest
-    /// ends. It can't be that all are held: each connection has no more than its own share of them, and the joiner has some left.
+    /// ends. It can't be that all are held: each connection has no more than its own share of them, and the joiner has some left; but where the
+    /// operator has just made the shares smaller, those who had more keep them for as long as they sit there.
     fn make_place(&mut self, now: Now, outlet: &mut impl Outlet) {
         if self.seats < self.seats_max {
             return;

@@ -1,5 +1,6 @@
 //! What it means: rooms, seats and members. No socket, no clock, no logging: an event, the time and an [`Outlet`] in, effects out.
 
+mod apply;
 mod asked;
 mod auth;
 mod deadlines;

@@ -83,6 +83,18 @@ impl Peer {
         }
     }
 
+    /// The periods have become shorter, from the first of each pair to the second, in milliseconds: what is to be heard of it is due when it was
+    /// before, or after a whole period from now, whichever is earlier. So nobody is late at once who was not late before.
+    pub fn hasten(&mut self, now_ms: u64, silence_ms: (u64, u64), probe_ms: (u64, u64)) {
+        let counted_from = |since_ms: u64, (before_ms, after_ms): (u64, u64)| {
+            now_ms.min(since_ms + before_ms.saturating_sub(after_ms)).max(since_ms)
+        };
+        self.last_seen_ms = counted_from(self.last_seen_ms, silence_ms);
+        if let Some(probe) = &mut self.probe {
+            probe.sent_ms = counted_from(probe.sent_ms, probe_ms);
+        }
+    }
+
     /// Gives up a seat, or loses it.
     pub fn remove_seat(&mut self, seat: SeatRef) {
         self.seats.retain(|other| *other != seat);
@@ -165,6 +177,24 @@ mod tests {
         assert!(!frame(Part::Last, 2_000));
         assert!(frame(Part::Last, 3_000));
         assert_eq!((tally.over_messages_rate, tally.over_bytes_rate), (1, 0));
+    }
+
+    #[test]
+    fn a_shorter_period_makes_nobody_late_at_once_and_puts_nothing_off() {
+        for (seen_ms, silence_ms, due_ms) in [
+            (0, (125_000, 10_000), 100_000 + 10_000),
+            (90_000, (125_000, 10_000), 100_000 + 10_000),
+            (0, (105_000, 10_000), 105_000),
+            (0, (105_000, 200_000), 200_000),
+            (60_000, (50_000, 50_000), 110_000),
+        ] {
+            let mut peer = Peer::new(Key::first_at(0), Address::nth(0), seen_ms);
+            peer.probe = Some(Probe { sent_ms: seen_ms, sent_bytes: None, is_answered: false });
+            peer.hasten(100_000, silence_ms, silence_ms);
+            let (_, after_ms) = silence_ms;
+            assert_eq!(peer.last_seen_ms + after_ms, due_ms, "{seen_ms} {silence_ms:?}");
+            assert_eq!(peer.probe.map(|probe| probe.sent_ms), Some(peer.last_seen_ms));
+        }
     }
 
     #[test]

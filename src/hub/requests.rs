@@ -30,10 +30,11 @@ impl Hub {
     pub fn sealed(&mut self, now: Now, who: Key, sealed: &[u8], within_rate: bool, outlet: &mut impl Outlet) {
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
         self.tally.messages += 1;
-        if self.seals.is_empty() || peer.voice == Some(Voice::Plain) {
+        let own = peer.voice.and_then(Voice::key);
+        if peer.voice == Some(Voice::Plain) || own.is_none() && self.seals.is_empty() {
             return outlet.close(who, CloseReason::Unsupported);
         }
-        match self.seals.open(sealed) {
+        match self.seals.open(sealed, own) {
             // The first settles it.
             Ok((key, text)) if *peer.voice.get_or_insert(Voice::Sealed(key)) == Voice::Sealed(key) => {
                 match std::str::from_utf8(&text) {

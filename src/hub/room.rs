@@ -83,6 +83,8 @@ pub(super) struct Room {
     number_json: String,
     name_json: String,
     desc_json: String,
+    /// The Member who owns it, or did last; empty where nobody ever did.
+    owner_json: String,
     created_ms: u64,
     configured: bool,
     /// Whom the operator named as the owner, by id; else it is whoever joins while nobody is here.
@@ -102,6 +104,8 @@ pub(super) struct Room {
     pub logs: Logs,
     /// Frames that members were given whole, by their socket or for it: each once for each of them.
     pub delivered: u64,
+    /// What the log might hold before the operator made that less, for as long as somebody here lags by more than it may from now on.
+    earlier_log_bytes: Option<u64>,
     /// Whether there is something to flush: the room is on the hub's list of changed rooms.
     pub changed: bool,
     pub last_append_ms: u64,
@@ -115,13 +119,7 @@ impl Room {
     /// A room that an operator wants.
     pub fn configured(settings: &RoomSettings, instance: u64, now: Now) -> Self {
         let mut room = Room::new(instance, &settings.number, &settings.name, &settings.desc, now);
-        room.configured = true;
-        room.passcode.clone_from(&settings.passcode);
-        room.owner_passcode.clone_from(&settings.owner_passcode);
-        if let Some(owner) = &settings.owner {
-            room.owner_id = Some(owner.id.to_string());
-            room.set_owner(&reply::json(owner));
-        }
+        room.configure(settings, None);
         room
     }
 
@@ -138,6 +136,7 @@ impl Room {
             number_json: reply::json(number),
             name_json: reply::json(name),
             desc_json: reply::json(desc),
+            owner_json: String::new(),
             created_ms: now.wall_ms,
             configured: false,
             owner_id: None,
@@ -151,6 +150,7 @@ impl Room {
             roster_bytes: 0,
             logs: Logs::default(),
             delivered: 0,
+            earlier_log_bytes: None,
             changed: false,
             last_append_ms: now.monotonic_ms,
             tidy: true,
@@ -208,9 +208,18 @@ impl Room {
     }
 
     fn set_owner(&mut self, owner_json: &str) {
+        owner_json.clone_into(&mut self.owner_json);
+        self.write_fields();
+    }
+
+    /// Writes the fields, which there are from the first owner on: before, nobody was ever here.
+    fn write_fields(&mut self) {
+        if self.owner_json.is_empty() {
+            return;
+        }
         self.fields = format!(
             r#""number":{},"name":{},"desc":{},"owner":{},"createTime":{}"#,
-            self.number_json, self.name_json, self.desc_json, owner_json, self.created_ms
+            self.number_json, self.name_json, self.desc_json, self.owner_json, self.created_ms
         );
         self.fields_bare = self.fields.len();
         self.show_rule();
@@ -222,6 +231,54 @@ impl Room {
         for (holds, words) in [(self.rule.locked, r#","locked":true"#), (self.rule.quiet, r#","quiet":true"#)] {
             self.fields.push_str(if holds { words } else { "" });
         }
+    }
+
+    // ---- What the operator decides anew ---------------------------------------------------------
+
+    /// The operator wants the room, and wants it so; `earlier` is how it was wanted before, if it was. Says whether those who are here see
+    /// something of it.
+    ///
+    /// What was got by a word that was good then is kept: members stay, and the owner owns for as long as its seat lasts. But where the operator names
+    /// another owner, or another word for it, an earlier owner's token brings nothing back.
+    pub fn configure(&mut self, settings: &RoomSettings, earlier: Option<&RoomSettings>) -> bool {
+        let RoomSettings { number: _, name, desc, owner, passcode, owner_passcode } = settings;
+        let owner_id = owner.as_ref().map(|owner| owner.id.to_string());
+        if self.owner_id != owner_id || self.owner_passcode != *owner_passcode {
+            self.rule.forget_keeper();
+        }
+        self.configured = true;
+        self.owner_id = owner_id;
+        self.passcode.clone_from(passcode);
+        self.owner_passcode.clone_from(owner_passcode);
+        (self.name_json, self.desc_json) = (reply::json(name), reply::json(desc));
+        if let Some(owner) = owner
+            && !self.rule.has_owner()
+            && earlier.is_none_or(|earlier| earlier.owner.as_ref() != Some(owner))
+        {
+            self.owner_json = reply::json(owner);
+        }
+        let before = std::mem::take(&mut self.fields);
+        self.write_fields();
+        self.fields != before
+    }
+
+    /// The operator wants the room no more: it ends as one that was made does. Until then it stays as it is, and its passcodes are asked for.
+    pub fn release(&mut self) {
+        self.configured = false;
+    }
+
+    /// The room's table, while it has one, has place for so many.
+    pub fn reserve(&mut self, seats_max: usize) {
+        if !self.seats.is_empty() {
+            self.seats.reserve_exact(seats_max.saturating_sub(self.seats.len()));
+        }
+    }
+
+    /// The log may hold less from now on than the `log_bytes` until now. Nobody is too slow for that: it may hold as much as before until everyone who
+    /// is here has caught up. The next flush lets go of what is too much.
+    pub fn narrow(&mut self, log_bytes: u64) {
+        self.earlier_log_bytes = self.earlier_log_bytes.max(Some(log_bytes));
+        self.tidy = false;
     }
 
     // ---- Frames ---------------------------------------------------------------------------------
@@ -485,7 +542,12 @@ impl Room {
         }
         let plain = &mut self.logs.plain;
         plain.all_offered();
-        let gone = plain.passed(plain.within_bytes(bounds.log_bytes));
+        let mut gone = plain.passed(plain.within_bytes(bounds.log_bytes));
+        if slowest >= gone {
+            self.earlier_log_bytes = None;
+        } else if let Some(earlier) = self.earlier_log_bytes {
+            gone = plain.passed(plain.within_bytes(earlier.max(bounds.log_bytes)));
+        }
         if slowest < gone {
             for seat in &mut self.seats {
                 let Some(reader) = seat.reader() else { continue };

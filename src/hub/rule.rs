@@ -58,6 +58,16 @@ impl Rule {
         self.keeper.is_none()
     }
 
+    /// Whether there is an owner here.
+    pub fn has_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// No token brings back what a seat was the owner's by: that is good no longer.
+    pub fn forget_keeper(&mut self) {
+        self.keeper = None;
+    }
+
     /// The seat of this join is the owner's from now on.
     pub fn own(&mut self, joined_seq: u64, right: Right) {
         self.owner = Some(joined_seq);

@@ -1,6 +1,6 @@
 //! The keys that frames are sealed with.
 //!
-//! Owns: which keys there are, that no nonce is used twice, and how much each key was used (NIST SP 800-38D, section 8.3: at most 2^32 frames under
+//! Owns: which keys there are, and which of them are only for those who began with them, that no nonce is used twice, and how much each key was used (NIST SP 800-38D, section 8.3: at most 2^32 frames under
 //! one key where nonces are random). Refuses to know: what a sealed frame looks like (`wire::seal`), and who wants one.
 //!
 //! Nonces are the first 96 bits of a MAC over a count, under the secret that is drawn at the hub's start: to everyone else as random as drawn ones,
@@ -17,9 +17,9 @@ use crate::limits;
 use crate::wire::frame;
 use crate::wire::seal::{self, NONCE_BYTES, SealKey, Side};
 
-/// A key's place in the list.
+/// A key's place in the list: the same for as long as somebody uses it, whatever becomes of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyIndex(u8);
+pub struct KeyIndex(u32);
 
 /// How a connection speaks, from its first data frame on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,26 @@ pub enum NotOpened {
 
 struct Held {
     key: SealKey,
-    /// Frames sealed and opened with it since the hub's start.
+    settings: SealKeySettings,
+    /// Whoever comes may speak under it. Else it is only for those who began with it before the operator took it away.
+    is_current: bool,
+    /// Frames sealed and opened with it for as long as it was held.
     uses: Cell<u64>,
     /// It has been said that these are many.
     told: Cell<bool>,
 }
 
+impl Held {
+    fn new(settings: &SealKeySettings) -> Self {
+        let SealKeySettings { id, key } = settings;
+        let key = SealKey::new(*id, key);
+        Held { key, settings: settings.clone(), is_current: true, uses: Cell::new(0), told: Cell::new(false) }
+    }
+}
+
 pub struct Seals {
-    keys: Vec<Held>,
+    /// `None` where a key was forgotten.
+    keys: Vec<Option<Held>>,
     nonces: Hmac<Sha256>,
     nonces_drawn: Cell<u64>,
 }
@@ -65,14 +77,7 @@ impl Seals {
     pub fn new(keys: &[SealKeySettings], secret: &Secret) -> Self {
         let keyed = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
         Seals {
-            keys: keys
-                .iter()
-                .map(|SealKeySettings { id, key }| Held {
-                    key: SealKey::new(*id, key),
-                    uses: Cell::new(0),
-                    told: Cell::new(false),
-                })
-                .collect(),
+            keys: keys.iter().map(|settings| Some(Held::new(settings))).collect(),
             // Tokens are made with the same secret, and from nothing that begins so.
             nonces: keyed.chain_update(b"nonces of sealed frames\0"),
             nonces_drawn: Cell::new(0),
@@ -82,13 +87,49 @@ impl Seals {
     /// The first of the keys, for tests of what is built on them.
     #[cfg(test)]
     pub fn first(&self) -> KeyIndex {
-        assert!(!self.is_empty());
+        assert!(!self.is_empty() && self.keys[0].is_some());
         KeyIndex(0)
     }
 
-    /// Whether there is no key, so that nobody can speak sealed.
+    /// From now on there are these keys. One that is no longer among them stays for those who began with it, until [`Seals::forget`].
+    pub fn replace(&mut self, keys: &[SealKeySettings]) {
+        for held in self.keys.iter_mut().flatten() {
+            held.is_current = keys.contains(&held.settings);
+        }
+        for settings in keys {
+            if self.held().any(|held| held.settings == *settings) {
+                continue;
+            }
+            match self.keys.iter_mut().find(|place| place.is_none()) {
+                Some(place) => *place = Some(Held::new(settings)),
+                None => self.keys.push(Some(Held::new(settings))),
+            }
+        }
+    }
+
+    /// Forgets the keys that nobody may begin with any more and nobody uses.
+    pub fn forget(&mut self, is_used: impl Fn(KeyIndex) -> bool) {
+        for (place, index) in self.keys.iter_mut().zip((0..).map(KeyIndex)) {
+            place.take_if(|held| !held.is_current && !is_used(index));
+        }
+    }
+
+    /// Whether a key is only for those who began with it.
+    pub fn is_retired(&self, key: KeyIndex) -> bool {
+        self.at(key).is_none_or(|held| !held.is_current)
+    }
+
+    /// Whether there is no key, so that nobody can begin to speak sealed.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        !self.held().any(|held| held.is_current)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        self.keys.iter().flatten()
+    }
+
+    fn at(&self, key: KeyIndex) -> Option<&Held> {
+        self.keys.get(key.0 as usize)?.as_ref()
     }
 
     /// Appends one whole frame for one connection to `own`, sealed where it speaks so.
@@ -109,35 +150,41 @@ impl Seals {
         held.key.seal(out, Side::Hub, &nonce, write);
     }
 
-    /// The text of a client's frame, and the key that it was sealed with.
-    pub fn open(&self, sealed: &[u8]) -> Result<(KeyIndex, Vec<u8>), NotOpened> {
+    /// The text of a client's frame, and the key that it was sealed with: the client's `own`, from its first frame on, or else one that whoever
+    /// comes may speak under.
+    pub fn open(&self, sealed: &[u8], own: Option<KeyIndex>) -> Result<(KeyIndex, Vec<u8>), NotOpened> {
         let id = seal::key_id(sealed).ok_or(NotOpened::NotAuthentic)?;
-        let place = self.keys.iter().position(|held| held.key.id() == id).ok_or(NotOpened::UnknownKey)?;
-        let key = KeyIndex(place as u8); // at most `limits::SEAL_KEYS`
-        let text = self.keys[place].key.open(Side::Client, sealed).ok_or(NotOpened::NotAuthentic)?;
+        let is_named = |key: KeyIndex| self.at(key).filter(|held| held.key.id() == id);
+        // The operator may have given the id of its own to another key since.
+        let current = || {
+            let mut keys = (0..).zip(&self.keys).map(|(index, _)| KeyIndex(index));
+            keys.find(|key| is_named(*key).is_some_and(|held| held.is_current))
+        };
+        let own = own.filter(|key| is_named(*key).is_some());
+        let key = own.or_else(current).ok_or(NotOpened::UnknownKey)?;
+        let opened = self.at(key).and_then(|held| held.key.open(Side::Client, sealed));
+        let text = opened.ok_or(NotOpened::NotAuthentic)?;
         self.used(key);
         Ok((key, text))
     }
 
     fn used(&self, key: KeyIndex) -> &Held {
-        let held = &self.keys[usize::from(key.0)];
+        let held = self.at(key).expect("a key is not forgotten while it is used");
         held.uses.set(held.uses.get() + 1);
         held
     }
 
     /// How many keys have been used so often that they should be changed soon.
     pub fn worn_out(&self) -> usize {
-        self.keys.iter().filter(|held| held.uses.get() >= limits::SEALS_BEFORE_WARNING).count()
+        self.held().filter(|held| held.uses.get() >= limits::SEALS_BEFORE_WARNING).count()
     }
 
     /// A key that has been used so often that it should be changed soon; each is told of once.
     pub fn worn(&self) -> Option<u8> {
         let is_news = |held: &&Held| held.uses.get() >= limits::SEALS_BEFORE_WARNING && !held.told.replace(true);
-        self.keys.iter().find(is_news).map(|held| held.key.id())
+        self.held().find(is_news).map(|held| held.key.id())
     }
 }
-
-const _: () = assert!(limits::SEAL_KEYS <= 256);
 
 #[cfg(test)]
 mod tests {
@@ -167,16 +214,51 @@ mod tests {
         let seals = Seals::new(&keys([9, 0]), &[1; 32]);
         let mut frame = Vec::new();
         SealKey::new(0, &[8; KEY_BYTES]).seal(&mut frame, Side::Client, &[0; NONCE_BYTES], |out| out.push(b'x'));
-        assert_eq!(seals.open(&frame), Ok((KeyIndex(1), b"x".to_vec())));
+        assert_eq!(seals.open(&frame, None), Ok((KeyIndex(1), b"x".to_vec())));
         frame[1] = 9;
-        assert_eq!(seals.open(&frame), Err(NotOpened::NotAuthentic));
+        assert_eq!(seals.open(&frame, None), Err(NotOpened::NotAuthentic));
         frame[1] = 1;
-        assert_eq!(seals.open(&frame), Err(NotOpened::UnknownKey));
-        assert_eq!(seals.open(&[]), Err(NotOpened::NotAuthentic));
-        assert_eq!(seals.keys[1].uses.get(), 1);
-        seals.keys[1].uses.set(limits::SEALS_BEFORE_WARNING - 1);
+        assert_eq!(seals.open(&frame, None), Err(NotOpened::UnknownKey));
+        assert_eq!(seals.open(&[], None), Err(NotOpened::NotAuthentic));
+        let second = seals.at(KeyIndex(1)).unwrap();
+        assert_eq!(second.uses.get(), 1);
+        second.uses.set(limits::SEALS_BEFORE_WARNING - 1);
         assert_eq!((seals.worn(), seals.worn_out()), (None, 0));
         seals.seal(KeyIndex(1), &mut Vec::new(), |_| {});
         assert_eq!(([seals.worn(), seals.worn()], seals.worn_out()), ([Some(0), None], 1));
+    }
+
+    #[test]
+    fn a_key_that_was_taken_away_is_for_those_who_began_with_it_and_forgotten_with_the_last_of_them() {
+        let mut seals = Seals::new(&keys([1, 2]), &[1; 32]);
+        let sealed = |id, byte| {
+            let mut frame = Vec::new();
+            SealKey::new(id, &[byte; KEY_BYTES])
+                .seal(&mut frame, Side::Client, &[0; NONCE_BYTES], |out| out.push(byte));
+            frame
+        };
+        let [old, kept] = [KeyIndex(0), KeyIndex(1)];
+        // Its id is another key's from now on.
+        let new = SealKeySettings { id: 1, key: [9; KEY_BYTES] };
+        seals.replace(&[new.clone(), keys([1, 2])[1].clone()]);
+        let index = KeyIndex(2);
+        assert_eq!([old, kept, index].map(|key| seals.is_retired(key)), [true, false, false]);
+        assert_eq!(seals.open(&sealed(1, 7), Some(old)), Ok((old, vec![7])));
+        assert_eq!(seals.open(&sealed(1, 7), None), Err(NotOpened::NotAuthentic));
+        assert_eq!(seals.open(&sealed(1, 9), None), Ok((index, vec![9])));
+        assert_eq!(seals.open(&sealed(2, 8), None), Ok((kept, vec![8])));
+        seals.forget(|key| key == old);
+        assert_eq!(seals.open(&sealed(1, 7), Some(old)), Ok((old, vec![7])), "somebody uses it");
+        seals.forget(|_| false);
+        assert!(seals.at(old).is_none() && seals.at(kept).is_some() && seals.at(index).is_some());
+        // Its place is the next one's, and a key that comes back while it is used is the same one.
+        seals.replace(&[keys([3, 2])[0].clone()]);
+        assert_eq!(seals.open(&sealed(3, 7), None), Ok((old, vec![7])));
+        assert!(seals.is_retired(index) && seals.at(kept).is_some_and(|held| held.uses.get() == 1));
+        seals.replace(&[new]);
+        assert_eq!((seals.is_retired(index), seals.keys.len()), (false, 3));
+        seals.replace(&[]);
+        assert!(seals.is_empty());
+        assert_eq!(seals.open(&sealed(1, 9), Some(index)), Ok((index, vec![9])));
     }
 }

@@ -52,6 +52,13 @@ pub struct Settings {
     pub encryption_required: bool,
 }
 
+impl Settings {
+    /// Seats in all rooms together: as many as all of these connections may have.
+    pub(super) fn seats_max(&self, connections: u32) -> u64 {
+        u64::from(connections) * u64::from(self.rooms_per_connection)
+    }
+}
+
 /// A key for sealed frames. It is not shown, whatever is printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealKeySettings {

@@ -50,6 +50,23 @@ struct Open {
     frame_bytes_max: u32,
     /// The first message has come.
     has_spoken: bool,
+    /// Some of a message has come, in a fragment, and its end has not.
+    is_inside_message: bool,
+    /// The longest message that is taken, from the next on.
+    message_bytes: usize,
+}
+
+impl Open {
+    /// Has the library take no longer messages than it may, now that none is in progress.
+    fn limit(&mut self) {
+        let message_bytes = Some(self.message_bytes);
+        if self.context.get_config().max_message_size != message_bytes {
+            self.context.set_config(|config| {
+                config.max_message_size = message_bytes;
+                config.max_frame_size = message_bytes;
+            });
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -216,6 +233,7 @@ impl<S: Stream> Conn<S> {
                 if !frame_ends {
                     return None;
                 }
+                open.is_inside_message = true;
                 What::Fragment
             }
             Err(error) => What::Fault(fault(&error)),
@@ -230,6 +248,8 @@ impl<S: Stream> Conn<S> {
                 open.context = WebSocketContext::new(Role::Server, Some(*open.context.get_config()));
                 open.frame_bytes_max = 0;
             }
+            open.is_inside_message = false;
+            open.limit();
         }
         Some(Received { frame_bytes, what })
     }
@@ -242,16 +262,28 @@ impl<S: Stream> Conn<S> {
     /// # Panics
     /// Where something is queued already: the answer to the head comes first, and once.
     pub fn upgrade(&mut self, response: &[u8], message_bytes: usize) {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(limits::READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(message_bytes))
-            .max_frame_size(Some(message_bytes));
-        let context = WebSocketContext::new(Role::Server, Some(config));
+        let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES).write_buffer_size(0);
+        let mut open = Open {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            meter: Meter::default(),
+            frame_bytes: 0,
+            frame_bytes_max: 0,
+            has_spoken: false,
+            is_inside_message: false,
+            message_bytes,
+        };
+        open.limit();
         self.queue.keep_part(response);
-        let meter = Meter::default();
-        self.stage =
-            Stage::Open(Box::new(Open { context, meter, frame_bytes: 0, frame_bytes_max: 0, has_spoken: false }));
+        self.stage = Stage::Open(Box::new(open));
+    }
+
+    /// From now on messages and frames may have so many bytes. One of which a part has come already is judged as it was begun.
+    pub fn set_message_bytes(&mut self, message_bytes: usize) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        open.message_bytes = message_bytes;
+        if open.frame_bytes == 0 && !open.is_inside_message {
+            open.limit();
+        }
     }
 
     /// Whether the two sides speak WebSocket.

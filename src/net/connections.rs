@@ -20,6 +20,8 @@ pub(super) struct Bounds {
     pub connections: u32,
     /// 0 is no limit.
     pub connections_per_ip: u32,
+    /// In one message.
+    pub message_bytes: usize,
     /// In one connection's own queue, beside one frame of any size.
     pub queue_bytes: usize,
     /// In all own queues together.
@@ -41,10 +43,14 @@ pub(super) struct Connection<S> {
     pub hung_up: bool,
     /// It is on the list of those whose queue has not been offered to the socket.
     owing: bool,
+    /// What may wait in its own queue, beside one frame of any size.
+    queue_bytes: usize,
 }
 
 pub(super) struct Connections<S> {
     bounds: Bounds,
+    /// What may wait in all own queues together just now.
+    reply_bytes: usize,
     table: Slots<Connection<S>>,
     /// Those being turned away, the oldest first.
     spares: VecDeque<Key>,
@@ -76,6 +82,7 @@ impl<S: Stream> Connections<S> {
         let capacity = bounds.connections + limits::SPARE_CONNECTIONS;
         Connections {
             bounds,
+            reply_bytes: bounds.reply_bytes,
             table: Slots::new(capacity),
             spares: VecDeque::with_capacity(limits::SPARE_CONNECTIONS as usize),
             wheel: Wheel::new(capacity),
@@ -86,6 +93,25 @@ impl<S: Stream> Connections<S> {
             gone: Vec::new(),
             traffic: Traffic::default(),
         }
+    }
+
+    /// Other bounds hold from now on. Nobody has to go: where more are connected than may be, nobody new gets in until there is room, and who waits for
+    /// more than it may is judged as before until it has caught up.
+    pub fn apply(&mut self, bounds: Bounds) {
+        let places = bounds.connections.max(self.table.len() - self.spares.len() as u32) + limits::SPARE_CONNECTIONS;
+        self.table.set_capacity(places);
+        self.wheel.reserve(places);
+        self.reply_bytes = match self.owed_bytes > bounds.reply_bytes {
+            true => self.reply_bytes.max(bounds.reply_bytes),
+            false => bounds.reply_bytes,
+        };
+        for (_, Connection { conn, queue_bytes, .. }) in self.table.iter_mut() {
+            conn.set_message_bytes(bounds.message_bytes);
+            // What its rooms owe it may yet have to wait in its queue.
+            let lags = conn.is_blocked() || conn.owed_bytes() > 0;
+            *queue_bytes = if lags { bounds.queue_bytes.max(*queue_bytes) } else { bounds.queue_bytes };
+        }
+        self.bounds = bounds;
     }
 
     pub fn len(&self) -> u32 {
@@ -160,6 +186,7 @@ impl<S: Stream> Connections<S> {
             rests: false,
             hung_up: false,
             owing: false,
+            queue_bytes: self.bounds.queue_bytes,
         };
         let key = match self.table.insert(connection) {
             Ok(key) => key,
@@ -255,6 +282,14 @@ impl<S: Stream> Connections<S> {
         self.judge(key);
     }
 
+    /// A connection has been given all that it was owed, its rooms' frames too.
+    pub fn caught_up(&mut self, key: Key) {
+        let queue_bytes = self.bounds.queue_bytes;
+        if let Some(connection) = self.table.get_mut(key) {
+            connection.queue_bytes = queue_bytes;
+        }
+    }
+
     /// Offers every own queue that was added to.
     pub fn flush_owing(&mut self) {
         while let Some(key) = self.owing.pop() {
@@ -267,15 +302,12 @@ impl<S: Stream> Connections<S> {
 
     /// Ends a connection that is broken, or that has more waiting than it may, now that the socket was offered all of it.
     fn judge(&mut self, key: Key) {
-        let Some(Connection { conn, ending, .. }) = self.table.get(key) else { return };
+        let Some(Connection { conn, ending, queue_bytes, .. }) = self.table.get(key) else { return };
         if conn.is_broken() && conn.is_closing() {
             self.remove(key);
         } else if conn.is_broken() {
             self.close(key, CloseReason::Broken);
-        } else if !ending
-            && conn.owed_bytes() > self.bounds.queue_bytes
-            && conn.owed_beside_largest() > self.bounds.queue_bytes
-        {
+        } else if !ending && conn.owed_bytes() > *queue_bytes && conn.owed_beside_largest() > *queue_bytes {
             self.close(key, CloseReason::TooSlow);
         }
     }
@@ -283,7 +315,10 @@ impl<S: Stream> Connections<S> {
     /// While more is owed in all than may be, closes the one that is owed most, and keeps no more of its queue than the frame that it is in the
     /// middle of; not even that where it is too much still, or where it is closing already. The hub hears of it when the turn is over.
     pub fn shed(&mut self) {
-        while self.owed_bytes > self.bounds.reply_bytes {
+        if self.owed_bytes <= self.bounds.reply_bytes {
+            self.reply_bytes = self.bounds.reply_bytes;
+        }
+        while self.owed_bytes > self.reply_bytes {
             let most = self.table.iter().max_by_key(|(_, connection)| connection.conn.owed_bytes());
             let Some((key, connection)) = most else { return };
             if connection.conn.is_closing() {
@@ -292,7 +327,7 @@ impl<S: Stream> Connections<S> {
             }
             self.close(key, CloseReason::Overload);
             self.with_queue(key, Conn::forget_owed);
-            if self.owed_bytes > self.bounds.reply_bytes {
+            if self.owed_bytes > self.reply_bytes {
                 self.with_queue(key, Conn::abandon);
             }
         }

@@ -78,29 +78,34 @@ impl<S: Stream> Exchange<S> {
     /// An exchange with nobody connected. `secret` is what resume tokens are made with.
     #[must_use]
     pub fn new(options: Options, settings: Settings, secret: Secret, now: Now) -> Self {
-        let bounds = Bounds {
-            connections: options.connections,
-            connections_per_ip: options.connections_per_ip,
-            queue_bytes: settings.room_log_bytes as usize,
-            reply_bytes: options.reply_bytes as usize,
-        };
-        // 0 where there is no rate.
-        let share_ms = (limits::READ_BYTES as u64 * 1000).checked_div(settings.bytes_per_second.into()).unwrap_or(0);
         Exchange {
-            maxima: Maxima {
-                connections: options.connections,
-                rooms: settings.rooms,
-                room_log_bytes: settings.room_log_bytes,
-                reply_bytes: options.reply_bytes,
-            },
-            rest_ms: share_ms.min(limits::REST_MS),
+            maxima: maxima(&options, &settings),
+            rest_ms: rest_ms(&settings),
+            connections: Connections::new(bounds(&options, &settings)),
             hub: Hub::new(settings, options.connections, &secret, now),
-            connections: Connections::new(bounds),
             options,
             refusals: Refusals::default(),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
             reading: Vec::new(),
         }
+    }
+
+    /// The operator has decided anew: `options` and `settings` hold from now on, for those who are connected too, and disconnect nobody (see
+    /// [`Hub::apply`]). Where the hub listens, and what a device is told that is to trust it, stays as it was.
+    pub fn apply(&mut self, now: Now, mut options: Options, settings: Settings) {
+        // Nobody is judged by what has not been offered yet.
+        self.finish(now);
+        self.maxima = maxima(&options, &settings);
+        self.rest_ms = rest_ms(&settings);
+        self.connections.apply(bounds(&options, &settings));
+        self.hub.apply(now, settings, options.connections, &mut self.connections);
+        let Options { site, secure_site, .. } = &self.options;
+        for (site, new) in [(site, &mut options.site), (secure_site, &mut options.secure_site)] {
+            let Site { bound, secure, trust, machine, .. } = site.clone();
+            *new = Site { bound, secure, trust, machine, ..std::mem::take(new) };
+        }
+        self.options = options;
+        self.finish(now);
     }
 
     /// The hub, to look at.
@@ -333,6 +338,9 @@ impl<S: Stream> Exchange<S> {
             && !connection.conn.is_blocked()
         {
             self.hub.catch_up(key, &mut self.connections);
+            if self.connections.get_mut(key).is_some_and(|connection| !connection.conn.is_blocked()) {
+                self.connections.caught_up(key);
+            }
         }
         if was_blocked && self.connections.get_mut(key).is_some_and(|it| it.conn.written_bytes() > before) {
             // There was room because the peer took something. That the poll says so is not enough: it also does where somebody has looked how much
@@ -405,5 +413,30 @@ impl<S: Stream> Exchange<S> {
             self.connections.shed();
         }
         self.finish(now);
+    }
+}
+
+fn bounds(options: &Options, settings: &Settings) -> Bounds {
+    Bounds {
+        connections: options.connections,
+        connections_per_ip: options.connections_per_ip,
+        message_bytes: options.message_bytes as usize,
+        queue_bytes: settings.room_log_bytes as usize,
+        reply_bytes: options.reply_bytes as usize,
+    }
+}
+
+/// How long a connection that has filled its read is not read again; 0 where there is no rate.
+fn rest_ms(settings: &Settings) -> u64 {
+    let share_ms = (limits::READ_BYTES as u64 * 1000).checked_div(settings.bytes_per_second.into()).unwrap_or(0);
+    share_ms.min(limits::REST_MS)
+}
+
+fn maxima(options: &Options, settings: &Settings) -> Maxima {
+    Maxima {
+        connections: options.connections,
+        rooms: settings.rooms,
+        room_log_bytes: settings.room_log_bytes,
+        reply_bytes: options.reply_bytes,
     }
 }
