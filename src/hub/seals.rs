@@ -203,7 +203,7 @@ mod tests {
             let seals = Seals::new(&keys([1, 2]), &secret);
             for n in 0..4000 {
                 let mut out = Vec::new();
-                seals.seal(KeyIndex((n % 2) as u8), &mut out, |_| {});
+                seals.seal(KeyIndex(n % 2), &mut out, |_| {});
                 assert!(seen.insert(out[2..2 + NONCE_BYTES].to_vec()));
             }
         }

@@ -134,11 +134,17 @@ impl Class {
         class
     }
 
+    /// The next one's socket.
+    pub fn socket(&self) -> Socket {
+        let wire = Rc::new(RefCell::new(Wire { room: ENDLESS, ..Wire::default() }));
+        Socket { wire, name: self.members.len(), order: self.order.clone() }
+    }
+
     /// Connects, and says nothing yet.
     pub fn knock(&mut self) -> usize {
         let name = self.members.len();
-        let wire = Rc::new(RefCell::new(Wire { room: ENDLESS, ..Wire::default() }));
-        let socket = Socket { wire: wire.clone(), name, order: self.order.clone() };
+        let socket = self.socket();
+        let wire = socket.wire.clone();
         let (key, fits) = self.exchange.accept(self.now, socket, self.address);
         assert_eq!(fits, Ok(()));
         self.members.push((key, wire));
@@ -257,6 +263,7 @@ fn word(reply: &Value) -> String {
             data["newLeaveMember"]["id"].as_str().unwrap(),
             reply["resultBody"]["extendFields"]["reason"].as_str().unwrap()
         ),
+        "Rule successfully" => format!("rule {}", data["name"].as_str().unwrap()),
         _ => reply["code"].as_str().unwrap_or("duplicate").to_string(),
     }
 }

@@ -13,7 +13,7 @@ const BEAT: &str = r#"{"msgType":1}"#;
 
 impl Class {
     /// Sleeps like the poll does, from deadline to deadline, until `until_ms`. Says how often it woke.
-    fn sleep_until(&mut self, until_ms: u64) -> usize {
+    pub fn sleep_until(&mut self, until_ms: u64) -> usize {
         let mut wakes = 0;
         while let Some(due_ms) = self.exchange.next_deadline_ms().filter(|due_ms| *due_ms <= until_ms) {
             let passed_ms = due_ms.saturating_sub(self.now.monotonic_ms);
@@ -26,7 +26,7 @@ impl Class {
         wakes
     }
 
-    fn beat(&mut self, member: usize) {
+    pub fn beat(&mut self, member: usize) {
         self.frame(member, classhub::wire::frame::TEXT, BEAT.as_bytes());
         self.turn();
     }

@@ -6,4 +6,5 @@ mod figures;
 mod guessing;
 mod patience;
 mod recovery;
+mod reload;
 mod room_log;

@@ -36,7 +36,7 @@ impl Class {
     }
 
     /// What the hub said, as JSON.
-    fn replies(&self, member: usize) -> Vec<Value> {
+    pub fn replies(&self, member: usize) -> Vec<Value> {
         self.frames(member).iter().map(|bytes| serde_json::from_slice(frame::payload(bytes)).unwrap()).collect()
     }
 
