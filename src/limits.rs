@@ -39,8 +39,8 @@ pub const SPARE_CONNECTIONS: u32 = 32;
 pub const LISTENERS: usize = 32;
 /// How long to wait before accepting again where the system had no place for another socket, not even to turn somebody away.
 pub const ACCEPT_AGAIN_MS: u64 = 250;
-/// A full hub has room again, for the log, once nobody was turned away for this long.
-pub const ROOM_AGAIN_MS: u64 = 10_000;
+/// What goes wrong again and again is told in the log so often, with a count; and that it is over once it has not come for so long.
+pub const FAULT_AGAIN_MS: u64 = 60_000;
 /// Connections taken from one listener in one turn, so that a storm of newcomers leaves time for the class.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 

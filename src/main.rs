@@ -16,12 +16,13 @@ use classhub::host::clock::Clock;
 use classhub::host::config::Config;
 #[cfg(feature = "tls")]
 use classhub::host::config::Source;
-use classhub::host::{addresses, descriptors, logging, status, tokens};
+use classhub::host::logging::{self, say};
+use classhub::host::{addresses, descriptors, status, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
 use classhub::net::{BindError, Listen, Server};
 use classhub::page::qr::Qr;
-use log::{info, warn};
+use log::{Level, info, warn};
 
 /// The command line is wrong.
 const USAGE: u8 = 2;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            say(&format!("classhub: {error}"));
+            say(Level::Error, &format!("classhub: {error}"));
             return ExitCode::from(USAGE);
         }
     };
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("classhub: {error}"));
+            say(Level::Error, &format!("classhub: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -63,7 +64,7 @@ fn check(config: &Config) -> Done {
     #[cfg(not(feature = "tls"))]
     let of_certificates = Vec::new();
     for warning in config.warnings.iter().chain(&of_certificates) {
-        say(&format!("classhub: {warning}"));
+        say(Level::Warn, &format!("classhub: {warning}"));
     }
     print(&config.report().to_string())
 }
@@ -71,7 +72,7 @@ fn check(config: &Config) -> Done {
 fn token(options: &TokenOptions) -> Done {
     let config = Config::read(&options.config)?;
     for warning in &config.warnings {
-        say(&format!("classhub: {warning}"));
+        say(Level::Warn, &format!("classhub: {warning}"));
     }
     print(&(tokens::make(options, &config, Clock::new().read())? + "\n"))
 }
@@ -179,25 +180,23 @@ fn tell_where(bound: &[SocketAddr], secure: &[SocketAddr]) {
     let machine = addresses::of_machine();
     let urls = addresses::urls(bound, &machine);
     for url in urls.iter().chain(&addresses::secure_urls(secure, &machine)) {
-        say(&format!("listening on {url}"));
+        say(Level::Info, &format!("listening on {url}"));
     }
     let for_others = addresses::urls_for_others(bound, &machine);
     let Some(url) = for_others.first().or(urls.first()) else { return };
     let to_scan = for_others.first().filter(|_| std::io::stderr().is_terminal());
     if let Some(code) = to_scan.and_then(|url| Qr::of(&format!("{url}/"))) {
-        say(&format!("\n{}", code.terminal()));
-        say(&format!("手机扫码进入课堂，投影请打开 · Scan to come in; to show on a projector: {url}/join"));
+        say(Level::Info, &format!("\n{}", code.terminal()));
+        say(
+            Level::Info,
+            &format!("手机扫码进入课堂，投影请打开 · Scan to come in; to show on a projector: {url}/join"),
+        );
     } else {
-        say(&format!("to show on a projector: {url}/join"));
+        say(Level::Info, &format!("to show on a projector: {url}/join"));
     }
 }
 
 /// To standard output, which may be gone: that is an error, and no panic.
 fn print(text: &str) -> Done {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
-}
-
-/// To standard error, which may be gone: then nobody wants to know.
-fn say(line: &str) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
 }

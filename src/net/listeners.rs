@@ -1,6 +1,6 @@
 //! Where the hub listens, and who comes in.
 //!
-//! Owns: the listening sockets, opened or handed over, what accepting does where the system has no room, and how a full hub is told in the log.
+//! Owns: the listening sockets, opened or handed over, and what accepting does where there is no room.
 //! Refuses to know: what becomes of a newcomer.
 
 use std::fmt;
@@ -9,13 +9,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::{info, warn};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::exchange::TurnedAway;
+use super::faults::{Fault, Faults};
 use super::http;
 use crate::base::Now;
 use crate::limits;
@@ -38,8 +38,8 @@ pub(super) struct Listeners {
     spare: Option<File>,
     /// Newcomers who were told so, and are not counted anywhere else yet.
     without_descriptor: u64,
-    /// So that a full hub is one line in the log, and not one for each who knocks.
-    full_since: Option<Full>,
+    /// What goes wrong with those who knock.
+    faults: Faults,
 }
 
 struct Listener {
@@ -51,14 +51,6 @@ struct Listener {
     ready: bool,
     /// The system had no place for another socket: when to try again, in monotonic milliseconds.
     again_at_ms: Option<u64>,
-    /// It has been said in the log that accepting fails.
-    failing: bool,
-}
-
-struct Full {
-    since: Now,
-    last: Now,
-    turned_away: u64,
 }
 
 /// Whoever has come in.
@@ -110,7 +102,7 @@ impl Listeners {
             first_token: first_token.0,
             spare: spare(),
             without_descriptor: 0,
-            full_since: None,
+            faults: Faults::default(),
         }
     }
 
@@ -137,7 +129,7 @@ impl Listeners {
         for mut socket in sockets {
             registry.register(&mut socket, Token(self.first_token + self.all.len()), Interest::READABLE)?;
             let address = socket.local_addr()?;
-            self.all.push(Listener { socket, address, secure, ready: false, again_at_ms: None, failing: false });
+            self.all.push(Listener { socket, address, secure, ready: false, again_at_ms: None });
         }
         Ok(())
     }
@@ -145,6 +137,7 @@ impl Listeners {
     /// Stops listening.
     pub fn close(&mut self) {
         self.all.clear();
+        self.faults.end();
     }
 
     /// Where it listens, with the ports that the system chose where 0 was asked for: for TLS, or for all else.
@@ -164,19 +157,22 @@ impl Listeners {
         self.all.iter().any(|listener| listener.ready)
     }
 
-    /// When to accept again where that failed, in monotonic milliseconds.
+    /// When to accept again where that failed, or to tell of what goes on failing, in monotonic milliseconds.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.all.iter().filter_map(|listener| listener.again_at_ms).min()
+        let again_at_ms = self.all.iter().filter_map(|listener| listener.again_at_ms);
+        again_at_ms.chain(self.faults.next_deadline_ms()).min()
     }
 
-    /// Takes in whoever knocks, a bounded number from each listener, and hands each to `welcome`, which says whether there was room.
-    pub fn accept(&mut self, now: Now, mut welcome: impl FnMut(Newcomer) -> Result<(), TurnedAway>) {
+    /// Takes in whoever knocks, a bounded number from each listener, and hands each to `welcome`, which says whether there was room, and
+    /// what else went wrong.
+    pub fn accept(&mut self, now: Now, mut welcome: impl FnMut(Newcomer, &mut Faults) -> Result<(), TurnedAway>) {
+        self.faults.expire(now);
         for n in 0..self.all.len() {
             for _ in 0..limits::ACCEPTS_PER_TURN {
                 match self.accept_from(n, now) {
                     Accepted::Newcomer(newcomer) => {
                         let from = newcomer.from;
-                        let welcomed = welcome(newcomer);
+                        let welcomed = welcome(newcomer, &mut self.faults);
                         self.note(now, from, welcomed);
                     }
                     Accepted::TurnedAway => {}
@@ -201,13 +197,12 @@ impl Listeners {
         }
         match listener.socket.accept() {
             Ok((socket, from)) => {
-                listener.failing = false;
                 return Accepted::Newcomer(Newcomer { socket, from, secure: listener.secure });
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::MFILE | Errno::NFILE) => self.turn_away_without_descriptor(n, now, &error),
-                Some(Errno::NOBUFS | Errno::NOMEM) => listener.accept_later(now, &error),
+                Some(Errno::NOBUFS | Errno::NOMEM) => listener.accept_later(now, &error, &mut self.faults),
                 // The newcomer has gone, or its network has: accept(2) says to go on with the next.
                 _ => {}
             },
@@ -218,30 +213,16 @@ impl Listeners {
     /// How it went with a newcomer, for the log.
     fn note(&mut self, now: Now, from: SocketAddr, welcomed: Result<(), TurnedAway>) {
         match welcomed {
-            Ok(()) => {
-                let is_over = |full: &mut Full| now.monotonic_ms >= full.last.monotonic_ms + limits::ROOM_AGAIN_MS;
-                if let Some(full) = self.full_since.take_if(is_over) {
-                    let seconds = (full.last.monotonic_ms - full.since.monotonic_ms) / 1000;
-                    info!("there is room again: {} were turned away within {seconds} s", full.turned_away);
-                }
-            }
-            Err(TurnedAway::Full) => self.turned_away(now, format_args!("every seat is taken (limits.connections)")),
+            Ok(()) => {}
+            Err(TurnedAway::Full) => self.faults.add_plain(now, Fault::Full),
             Err(TurnedAway::AddressFull) => {
-                let from = from.ip();
-                let why = format_args!("{from} has as many connections as one address may (limits.connections_per_ip)");
-                self.turned_away(now, why);
+                let from = from.ip().to_canonical();
+                let says = format_args!(
+                    "{from} has as many connections as one address may (limits.connections_per_ip): it is told 503"
+                );
+                self.faults.add(now, Fault::AddressFull, says);
             }
         }
-    }
-
-    /// Counts somebody who was told 503; the first is a line in the log.
-    fn turned_away(&mut self, now: Now, why: fmt::Arguments) {
-        let full = self.full_since.get_or_insert_with(|| {
-            warn!("{why}: newcomers are told 503");
-            Full { since: now, last: now, turned_away: 0 }
-        });
-        full.last = now;
-        full.turned_away += 1;
     }
 
     /// There are no descriptors left: gives up the spare one for as long as it takes to tell one newcomer so. The system says so even where nobody
@@ -259,10 +240,12 @@ impl Listeners {
                 let _gone = stream.shutdown(std::net::Shutdown::Write);
                 drop(stream);
                 self.without_descriptor += 1;
-                self.turned_away(now, format_args!("the system has no place for another connection ({error})"));
+                let says =
+                    format_args!("the system has no place for another connection ({error}): newcomers are told 503");
+                self.faults.add(now, Fault::NoDescriptor, says);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
-            Err(error) => listener.accept_later(now, &error),
+            Err(error) => listener.accept_later(now, &error, &mut self.faults),
         }
         self.spare = spare();
     }
@@ -280,12 +263,11 @@ enum Accepted {
 impl Listener {
     /// The system has no place for another socket, nor one to tell a newcomer so: those who wait are not lost, and the poll would not tell of
     /// them again.
-    fn accept_later(&mut self, now: Now, error: &io::Error) {
+    fn accept_later(&mut self, now: Now, error: &io::Error, faults: &mut Faults) {
         self.ready = false;
         self.again_at_ms = Some(now.monotonic_ms + limits::ACCEPT_AGAIN_MS);
-        if !std::mem::replace(&mut self.failing, true) {
-            warn!("cannot accept connections on {} for now: {error}", self.address);
-        }
+        let says = format_args!("cannot accept connections on {} for now: {error}", self.address);
+        faults.add(now, Fault::NotAccepting, says);
     }
 }
 
@@ -330,7 +312,7 @@ mod tests {
         events.iter().for_each(|event| listeners.set_ready(event.token()));
         let mut accepted = None;
         let now = Now { monotonic_ms: 0, wall_ms: 0 };
-        listeners.accept(now, |newcomer| {
+        listeners.accept(now, |newcomer, _| {
             accepted = Some(newcomer.socket);
             Ok(())
         });

@@ -3,6 +3,7 @@
 pub mod conn;
 mod connections;
 pub mod exchange;
+mod faults;
 pub mod http;
 mod listeners;
 mod queue;

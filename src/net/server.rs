@@ -6,11 +6,14 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::info;
+#[cfg(feature = "tls")]
+use log::warn;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::exchange::{Exchange, Options};
+use super::faults::Fault;
 #[cfg(feature = "tls")]
 use super::http;
 use super::listeners::{BindError, Listen, Listeners, Newcomer};
@@ -233,9 +236,16 @@ impl Server {
         let Server { poll, listeners, exchange, .. } = self;
         #[cfg(feature = "tls")]
         let tls = self.tls.as_ref();
-        listeners.accept(now, |Newcomer { socket, from, secure }| {
+        listeners.accept(now, |Newcomer { socket, from, secure }, faults| {
             #[cfg(feature = "tls")]
-            let Some(stream) = transport(socket, tls.filter(|_| secure)) else { return Ok(()) };
+            let stream = match transport(socket, tls.filter(|_| secure)) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Only where the system has no randomness to give; the newcomer tries again.
+                    faults.add(now, Fault::NoTls, format_args!("cannot begin TLS: {error}"));
+                    return Ok(());
+                }
+            };
             #[cfg(not(feature = "tls"))]
             let (stream, _never) = (Transport::Plain(socket), secure);
             let (key, fits) = exchange.accept(now, stream, from.ip().to_canonical());
@@ -244,7 +254,7 @@ impl Server {
                 && let Err(error) = poll.registry().register(stream.socket_mut(), Token(key.index as usize), interest)
             {
                 // Only where the kernel has no memory for it. Unwatched, it would never speak; its deadline removes it.
-                warn!("cannot watch a connection: {error}");
+                faults.add(now, Fault::NotWatched, format_args!("cannot watch a connection: {error}"));
             }
             fits
         });
@@ -254,14 +264,7 @@ impl Server {
 
 /// A newcomer's socket, with TLS over it where its listener speaks that.
 #[cfg(feature = "tls")]
-fn transport(socket: TcpStream, tls: Option<&Tls>) -> Option<Transport<TcpStream>> {
-    let Some(tls) = tls else { return Some(Transport::Plain(socket)) };
-    match TlsStream::new(socket, tls.certificates.server.clone()) {
-        Ok(stream) => Some(Transport::Tls(Box::new(stream))),
-        Err(error) => {
-            // Only where the system has no randomness to give; the newcomer tries again.
-            warn!("cannot begin TLS: {error}");
-            None
-        }
-    }
+fn transport(socket: TcpStream, tls: Option<&Tls>) -> io::Result<Transport<TcpStream>> {
+    let Some(tls) = tls else { return Ok(Transport::Plain(socket)) };
+    Ok(Transport::Tls(Box::new(TlsStream::new(socket, tls.certificates.server.clone())?)))
 }

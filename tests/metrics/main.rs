@@ -496,7 +496,7 @@ fn answers_are_counted_by_status() {
 
 #[test]
 fn who_is_turned_away_is_counted_by_what_was_full() {
-    let hub = Hub::start("[limits]\nconnections = 3\n");
+    let mut hub = Hub::start("[limits]\nconnections = 3\n");
     let _held: Vec<Client> = (0..2).map(|_| hub.connect()).collect();
     let third = hub.connect();
     for _ in 0..4 {
@@ -514,6 +514,13 @@ fn who_is_turned_away_is_counted_by_what_was_full() {
     assert!(turned_away >= 4, "{turned_away}");
     assert_eq!(figures.count("classhub_http_responses_total{status=\"503\"}"), turned_away);
     assert_eq!(figures.count("classhub_connections_max"), 3);
+    // In the log the first is a line, and all others are another.
+    hub.stop();
+    hub.wait_for_line("stopped");
+    let lines: Vec<String> = hub.lines().into_iter().filter(|line| line.contains("limits.connections")).collect();
+    let says = "every seat is taken (limits.connections): newcomers are told 503";
+    let more = format!("{says} ({} times more within 60 s)", turned_away - 1);
+    assert_eq!(lines, [says, &more].map(|says| format!("WARN  [classhub::net::faults] {says}")));
 
     let hub = Hub::start("[limits]\nconnections_per_ip = 1\n");
     let _held = hub.connect();
