@@ -1,17 +1,17 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
-//! Owns: PROTOCOL.md's "Before the upgrade", the routes, whom a browser may ask for (Host) and from where it may open a
-//! WebSocket (Origin), and what need not be sent again (RFC 9110,
-//! section 13). Refuses to know: connections, the hub. It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+//! Owns: PROTOCOL.md's "Before the upgrade", the routes, and what need not be sent again (RFC 9110, section 13). Refuses to know: connections, the
+//! hub, and who may ask for what (`access`). It takes a head and gives bytes back; every answer but the upgrade ends the connection.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use tungstenite::http::{Method, Uri};
 
+use super::access::{check_host, check_metrics, check_origin};
 use super::refusals::Refusal;
 use super::response::Response;
 use super::target::{self, Target};
@@ -170,7 +170,7 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
         "/qr.svg" => Resource::Code,
         "/addresses.json" => Resource::Addresses,
         "/metrics" => {
-            check_access(site.metrics, asker.address)?;
+            check_metrics(site.metrics, asker.address)?;
             Resource::Metrics
         }
         "/trust" if site.trust.is_some() => Resource::Trust,
@@ -316,7 +316,7 @@ fn host<'a>(fields: &'a [httparse::Header<'a>], version: u8) -> Result<&'a str, 
     }
 }
 
-fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
     let of_name = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
     // A value that is not ASCII names nothing that we look for.
     of_name.map(|field| std::str::from_utf8(field.value).unwrap_or("?").trim())
@@ -327,87 +327,8 @@ fn names(list: &str, token: &str) -> bool {
     list.split(',').any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
-fn bad(text: impl Into<Cow<'static, str>>) -> Response {
+pub(super) fn bad(text: impl Into<Cow<'static, str>>) -> Response {
     Response::text("400 Bad Request", text)
-}
-
-/// A browser says whom it asks for, on every path: it must be an address or a name of the hub's own. Who asks for nobody is no browser.
-fn check_host(fields: &[httparse::Header], host: &str, names: &[String]) -> Result<(), Response> {
-    if !host.is_empty() && !target::is_authority(host) {
-        return Err(bad("The request's Host is no name or address.\n"));
-    }
-    if target::is_own(host, names) {
-        return Ok(());
-    }
-    let name = target::host_of(host).to_owned();
-    let origin = field(fields, ORIGIN.as_str()).next().map(str::to_owned);
-    let refusal = Refusal::Host { name: name.clone(), origin };
-    let line = refusal.remedy(names).unwrap_or_default();
-    let text = format!(
-        "本机不认这个名称：{name}\nThis hub does not answer to the name {name}. Open it by its address, or have this written into its \
-         configuration: {line}\n"
-    );
-    Err(Response::text("403 Forbidden", text).refused_as(refusal))
-}
-
-/// Whoever may not see the metrics is told what would have to be written for it. An IPv4 address is the same however it is written.
-fn check_access(access: Access, address: IpAddr) -> Result<(), Response> {
-    match access {
-        Access::Any => Ok(()),
-        Access::Loopback if address.to_canonical().is_loopback() => Ok(()),
-        Access::Loopback => Err(Response::text(
-            "403 Forbidden",
-            "运行数据只给本机看。\nThe metrics are shown on the machine that the hub runs on, and nowhere else. For everybody to see them, have \
-             this written into its configuration: http.metrics = \"any\"\n",
-        )),
-        Access::Off => Err(Response::text(
-            "404 Not Found",
-            "这里不提供运行数据。\nThis hub shows no metrics. For the machine that it runs on to see them, have this written into its \
-             configuration: http.metrics = \"loopback\"\n",
-        )),
-    }
-}
-
-/// A browser says where its page is from; it must be from here, or from where the operator allows. Native clients say nothing.
-fn check_origin(fields: &[httparse::Header], host: &str, allowed_origins: &[String]) -> Result<(), Response> {
-    for origin in field(fields, ORIGIN.as_str()) {
-        let own = parts_of(origin).is_some_and(|(scheme, authority)| {
-            with_port(authority, scheme).eq_ignore_ascii_case(&with_port(host, scheme))
-        });
-        let listed = || allowed_origins.iter().any(|allowed| same_origin(allowed, origin));
-        if !own && !listed() {
-            let text = "A page from another site may not connect here. 不允许其他网站的页面连接。\n";
-            let refusal = Refusal::Origin { origin: origin.to_owned(), host: host.to_owned() };
-            return Err(Response::text("403 Forbidden", text).refused_as(refusal));
-        }
-    }
-    Ok(())
-}
-
-fn parts_of(origin: &str) -> Option<(&str, &str)> {
-    let (scheme, authority) = origin.split_once("://")?;
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    known.then_some((scheme, authority))
-}
-
-fn same_origin(one: &str, other: &str) -> bool {
-    match (parts_of(one), parts_of(other)) {
-        (Some((scheme, authority)), Some((other_scheme, other_authority))) => {
-            scheme.eq_ignore_ascii_case(other_scheme)
-                && with_port(authority, scheme).eq_ignore_ascii_case(&with_port(other_authority, scheme))
-        }
-        _ => one.eq_ignore_ascii_case(other),
-    }
-}
-
-/// Host and port, the scheme's own port filled in. A browser leaves it out of both Origin and Host.
-fn with_port(authority: &str, scheme: &str) -> String {
-    let after_host = authority.rfind(']').map_or(0, |at| at + 1);
-    if authority[after_host..].contains(':') {
-        return authority.to_owned();
-    }
-    let port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
-    format!("{authority}:{port}")
 }
 
 fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Answer, Response> {

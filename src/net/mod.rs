@@ -1,5 +1,6 @@
 //! How it travels: sockets, HTTP as far as the upgrade, WebSocket, and the turn in which all of it happens.
 
+mod access;
 pub mod conn;
 mod connections;
 pub mod exchange;
