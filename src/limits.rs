@@ -131,6 +131,9 @@ pub const QUIET_MS: u64 = 5_000;
 /// Different refusals for a `Host` or an `Origin` that are told in the log; a school has a handful of names, and who invents more tells nothing new.
 pub const REFUSALS_LOGGED: usize = 16;
 
+/// The service manager is told who is here no more often: what a person who looks can see change.
+pub const STATUS_MS: u64 = 5_000;
+
 // ---- Patience -----------------------------------------------------------------------------------
 
 /// Bad messages in a row (`bad_json`, `unknown_type`, `too_long`) before the connection is closed.

@@ -1,7 +1,7 @@
 //! The `classhub` command: arguments in, exit code out.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use classhub::host::config::Config;
 #[cfg(feature = "tls")]
 use classhub::host::config::Source;
 use classhub::host::logging::{self, say};
+use classhub::host::systemd::{HandedOver, Manager};
 use classhub::host::{addresses, descriptors, status, tokens};
 use classhub::net::exchange;
 use classhub::net::http::Site;
@@ -86,7 +87,8 @@ fn status(addr: Option<SocketAddr>, config: Option<&Path>) -> Done {
 
 fn serve(config: Config) -> Done {
     logging::start(config.log);
-    for warning in &config.warnings {
+    let handed_over = HandedOver::take()?;
+    for warning in config.warnings.iter().chain(&handed_over.warnings) {
         warn!("{warning}");
     }
     if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
@@ -108,23 +110,31 @@ fn serve(config: Config) -> Done {
     };
     #[cfg(feature = "tls")]
     let certificates = config.certificates()?;
-    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "it gets no more listeners then"))]
-    let mut server = bind(&config, options)?;
+    #[cfg(not(feature = "tls"))]
+    let certificates = None::<()>;
+    if certificates.is_none() && !handed_over.tls.is_empty() {
+        warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
+    }
+    let mut server = bind(&config, options, handed_over.http)?;
     #[cfg(feature = "tls")]
     if let Some(certificates) = certificates {
         for warning in &certificates.warnings {
             warn!("{warning}");
         }
-        listen_tls(&mut server, config, certificates)?;
+        listen_tls(&mut server, config, certificates, handed_over.tls)?;
     }
+    server.report_to(Manager::of_this_process());
     tell_where(&server.addresses(), &server.secure_addresses());
     server.run()?;
     info!("stopped");
     Ok(())
 }
 
-/// Listens where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
-fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError> {
+/// Listens on what was handed over, or else where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
+fn bind(config: &Config, options: exchange::Options, handed_over: Vec<TcpListener>) -> Result<Server, BindError> {
+    if !handed_over.is_empty() {
+        return Server::bind(Listen::On(handed_over), options, config.hub.clone());
+    }
     let bound = Server::bind(Listen::At(&config.listen), options.clone(), config.hub.clone());
     match bound {
         Err(BindError { error, .. }) if config.listen_is_default() && error.kind() != std::io::ErrorKind::AddrInUse => {
@@ -135,15 +145,23 @@ fn bind(config: &Config, options: exchange::Options) -> Result<Server, BindError
     }
 }
 
-/// Listens for TLS too. Where nobody said where, and the kernel has no IPv6, IPv4 will do.
+/// Listens for TLS too, on what was handed over or else where the configuration says. Where nobody said where, and the kernel has no IPv6, IPv4 will do.
 #[cfg(feature = "tls")]
-fn listen_tls(server: &mut Server, config: Config, certificates: Certificates) -> Result<(), BindError> {
+fn listen_tls(
+    server: &mut Server,
+    config: Config,
+    certificates: Certificates,
+    handed_over: Vec<TcpListener>,
+) -> Result<(), BindError> {
     let listen = config.tls_listen.clone();
     let is_default = config.source("tls.listen") == Source::Default;
     let read = move || match config.certificates() {
         Ok(certificates) => certificates.ok_or_else(|| "there is none any more".to_owned()),
         Err(error) => Err(error.to_string()),
     };
+    if !handed_over.is_empty() {
+        return server.listen_tls(Listen::On(handed_over), certificates, Box::new(read));
+    }
     let read = Rc::new(read);
     let again = Rc::clone(&read);
     match server.listen_tls(Listen::At(&listen), certificates.clone(), Box::new(move || read())) {

@@ -1,6 +1,6 @@
 //! The machine's clocks, read together.
 //!
-//! Owns: the two system calls. Refuses to know: what the time is for. Whoever needs the time is
+//! Owns: the system calls. Refuses to know: what the time is for. Whoever needs the time is
 //! handed a [`Now`], so nothing but the turn asks a clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -41,6 +41,14 @@ impl Default for Clock {
     }
 }
 
+/// The system's own monotonic clock, in microseconds: for other programs, which have it too.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // It counts from the machine's start, so neither is below 0.
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
 /// A board without a battery can wake up anywhere, so "before 1970" is an ordinary answer.
 fn wall_ms(wall: SystemTime) -> u64 {
     wall.duration_since(UNIX_EPOCH).map_or(0, |since| whole_ms(since.as_millis()))
@@ -64,6 +72,13 @@ mod tests {
         let second = clock.read();
         assert!(first.monotonic_ms < 60_000);
         assert!(second.monotonic_ms >= first.monotonic_ms);
+    }
+
+    #[test]
+    fn the_systems_monotonic_clock_counts_microseconds() {
+        let before = monotonic_us();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(monotonic_us() - before >= 2000);
     }
 
     #[test]

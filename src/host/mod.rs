@@ -1,7 +1,7 @@
 //! The machine it lives on: what the operator decided, and what the machine knows.
 //!
 //! Owns: arguments, the configuration file, the log, the machine's addresses, its clocks and its
-//! randomness, and the certificates that it shows.
+//! randomness, the certificates that it shows, and the service manager that runs it.
 //! Refuses to know: how anything travels (`net`), and what a room is beyond the settings of one.
 
 pub mod addresses;
@@ -11,8 +11,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod descriptors;
+pub mod inherited;
 pub mod logging;
 pub mod metrics;
 pub mod secret;
 pub mod status;
+pub mod systemd;
 pub mod tokens;

@@ -74,6 +74,12 @@ impl Hub {
         self.rooms.len()
     }
 
+    /// Seats in all of them, lingering ones too.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.seats
+    }
+
     /// The roster of a room in join order, as JSON text of each Member; `None` where there is no such room.
     #[must_use]
     pub fn roster(&self, room_number: &str) -> Option<Vec<&str>> {

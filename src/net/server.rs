@@ -25,7 +25,10 @@ use crate::base::Now;
 #[cfg(feature = "tls")]
 use crate::host::certificates::Certificates;
 use crate::host::clock::Clock;
+#[cfg(feature = "tls")]
+use crate::host::clock::monotonic_us;
 use crate::host::secret;
+use crate::host::systemd::{Count, Manager};
 use crate::hub::Settings;
 use crate::limits;
 
@@ -45,6 +48,8 @@ pub struct Server {
     signals: Signals,
     clock: Clock,
     exchange: Exchange<Transport<TcpStream>>,
+    /// Who is told how it goes.
+    manager: Option<Manager>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -72,6 +77,7 @@ impl Server {
             signals,
             clock,
             exchange,
+            manager: None,
             #[cfg(feature = "tls")]
             tls: None,
         };
@@ -95,6 +101,11 @@ impl Server {
         self.tls = Some(Tls { certificates, read });
         self.tell_trust();
         Ok(())
+    }
+
+    /// Tells this one how it goes from now on.
+    pub fn report_to(&mut self, manager: Option<Manager>) {
+        self.manager = manager;
     }
 
     fn listen(&mut self, listen: Listen, secure: bool) -> Result<(), BindError> {
@@ -159,9 +170,13 @@ impl Server {
     /// Where the poll itself fails, which no peer can cause.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        self.tell_ready();
         while !self.turn(&mut events, None)? {}
         let now = self.clock.read();
         info!("stopping: {} connected", self.exchange.len());
+        if let Some(manager) = &mut self.manager {
+            manager.stopping();
+        }
         self.listeners.close();
         self.exchange.stop(now);
         let until = now.after_ms(limits::CLOSE_MS);
@@ -205,6 +220,10 @@ impl Server {
         self.exchange.expire(now);
         self.exchange.finish(now);
         self.exchange.turn_took(woken.elapsed());
+        let count = self.count();
+        if let Some(manager) = &mut self.manager {
+            manager.turn(now, count);
+        }
         // Between two turns, when nothing is half done.
         Ok(asked.into_iter().any(|asked| self.obey(asked)))
     }
@@ -215,10 +234,26 @@ impl Server {
             Asked::Stop => true,
             #[cfg(feature = "tls")]
             Asked::Reload => {
+                if let Some(manager) = &mut self.manager {
+                    manager.reloading(monotonic_us());
+                }
                 self.reload_tls();
+                self.tell_ready();
                 false
             }
         }
+    }
+
+    fn tell_ready(&mut self) {
+        let (now, count) = (self.clock.read(), self.count());
+        if let Some(manager) = &mut self.manager {
+            manager.ready(now, count);
+        }
+    }
+
+    fn count(&self) -> Count {
+        let hub = self.exchange.hub();
+        Count { rooms: hub.rooms(), members: hub.members() }
     }
 
     /// How long the poll may sleep; `None` is for ever.
@@ -227,7 +262,8 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let accept_ms = self.listeners.next_deadline_ms();
-        let due_ms = [self.exchange.next_deadline_ms(), accept_ms, until_ms].into_iter().flatten().min()?;
+        let tell_ms = self.manager.as_ref().and_then(Manager::next_deadline_ms);
+        let due_ms = [self.exchange.next_deadline_ms(), accept_ms, tell_ms, until_ms].into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(self.clock.read().monotonic_ms)))
     }
 
