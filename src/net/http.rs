@@ -196,7 +196,7 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
             Response::new("200 OK", "image/svg+xml", code(&target, host, site.secure)?.svg().into_bytes()).of_page()
         }
         Resource::Addresses => {
-            let json = serde_json::json!({ "urls": shown(site) }).to_string() + "\n";
+            let json = serde_json::json!({ "urls": shown(site, target.authority.unwrap_or(host)) }).to_string() + "\n";
             Response::new("200 OK", "application/json", json.into_bytes()).of_page()
         }
         Resource::Metrics => Response::new("200 OK", metrics::CONTENT_TYPE, (asker.metrics)().into_bytes())
@@ -245,8 +245,9 @@ fn trust(site: &Site, target: &Target, host: &str) -> Result<String, Response> {
 
 type Urls = fn(&[SocketAddr], &[IpAddr]) -> Vec<String>;
 
-/// Where to send others: the addresses by which they reach the hub, or where there is none, what there is.
-fn shown(site: &Site) -> Vec<String> {
+/// Where to send others: the addresses by which they reach the hub. Where the machine tells of none, which may be since it tells the hub nothing, the one
+/// by which this request came does as well, unless nobody else gets there; and then there is but what there is.
+fn shown(site: &Site, asked: &str) -> Vec<String> {
     let machine = (site.machine)();
     let (for_others, all): (Urls, Urls) = if site.secure {
         (addresses::secure_urls_for_others, addresses::secure_urls)
@@ -254,7 +255,14 @@ fn shown(site: &Site) -> Vec<String> {
         (addresses::urls_for_others, addresses::urls)
     };
     let for_others = for_others(&site.bound, &machine);
-    if for_others.is_empty() { all(&site.bound, &machine) } else { for_others }
+    if !for_others.is_empty() {
+        return for_others;
+    }
+    let listens_everywhere = site.bound.iter().any(|address| address.ip().is_unspecified());
+    if listens_everywhere && target::is_authority(asked) && !target::is_loopback(asked) {
+        return vec![format!("{}://{asked}", if site.secure { "https" } else { "http" })];
+    }
+    all(&site.bound, &machine)
 }
 
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.
@@ -464,9 +472,25 @@ mod tests {
     fn addresses_are_those_that_others_reach() {
         let body = |site| respond(&site, "/addresses.json", "a").1;
         assert_eq!(body(site()), "{\"urls\":[\"http://192.168.1.5:9000\",\"http://[fd00::5]:9000\"]}\n");
-        assert_eq!(body(Site { machine: Vec::new, ..site() }), "{\"urls\":[\"http://localhost:9000\"]}\n");
         let closed = Site { bound: vec!["127.0.0.1:80".parse().unwrap()], ..site() };
         assert_eq!(body(closed), "{\"urls\":[\"http://127.0.0.1\"]}\n");
+    }
+
+    #[test]
+    fn where_the_machine_tells_of_none_they_are_the_one_that_was_asked() {
+        let unknowing = Site { machine: Vec::new, ..site() };
+        let body = |host| respond(&unknowing, "/addresses.json", host).1;
+        for host in ["192.168.1.5:9000", "board.local", "[fd00::5]"] {
+            assert_eq!(body(host), format!("{{\"urls\":[\"http://{host}\"]}}\n"));
+        }
+        // Nobody else gets to these, nor to what is no host at all.
+        for host in ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "[::ffff:127.0.0.1]", "LocalHost.", ""] {
+            assert_eq!(body(host), "{\"urls\":[\"http://localhost:9000\"]}\n", "{host}");
+        }
+        let secure = Site { secure: true, ..unknowing.clone() };
+        assert_eq!(respond(&secure, "/addresses.json", "board").1, "{\"urls\":[\"https://board\"]}\n");
+        let closed = Site { bound: vec!["127.0.0.1:80".parse().unwrap()], ..unknowing };
+        assert_eq!(respond(&closed, "/addresses.json", "board").1, "{\"urls\":[\"http://127.0.0.1\"]}\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns: the parts of a target (RFC 9112, section 3.2), what a query says, and what a host looks like. Refuses to know: what there is to ask for.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A name has at most 253 bytes in the DNS, and a port five digits.
 const AUTHORITY_BYTES: usize = 260;
@@ -91,6 +91,16 @@ pub(super) fn is_own(authority: &str, names: &[String]) -> bool {
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     !name.contains('.') || OWN_ENDINGS.iter().any(|ending| name.ends_with(ending)) || names.contains(&name)
+}
+
+/// Whether an authority is of this machine alone: who is somewhere else and goes there stays at home.
+pub(super) fn is_loopback(authority: &str) -> bool {
+    let (host, _) = parts(authority);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse::<IpAddr>();
+    match address {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"),
+    }
 }
 
 /// The host of an authority, without its port.
