@@ -1,6 +1,7 @@
 //! The exchange, seen from its members' sockets: the rules of the room log, and what is done when time passes.
 
 mod class;
+mod clocks;
 mod deadlines;
 mod figures;
 mod guessing;
