@@ -112,16 +112,18 @@ fn serve(config: Config) -> Done {
     let certificates = config.certificates()?;
     #[cfg(not(feature = "tls"))]
     let certificates = None::<()>;
-    if certificates.is_none() && !handed_over.tls.is_empty() {
+    let HandedOver { http, mut tls, .. } = handed_over;
+    if certificates.is_none() && !tls.is_empty() {
         warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
+        tls.clear();
     }
-    let mut server = bind(&config, options, handed_over.http)?;
+    let mut server = bind(&config, options, http)?;
     #[cfg(feature = "tls")]
     if let Some(certificates) = certificates {
         for warning in &certificates.warnings {
             warn!("{warning}");
         }
-        listen_tls(&mut server, config, certificates, handed_over.tls)?;
+        listen_tls(&mut server, config, certificates, tls)?;
     }
     server.report_to(Manager::of_this_process());
     tell_where(&server.addresses(), &server.secure_addresses());

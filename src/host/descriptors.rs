@@ -30,12 +30,18 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// How many files and sockets a hub of that many connections may have open.
+#[must_use]
+pub const fn needed(connections: u64) -> u64 {
+    connections + crate::limits::SPARE_CONNECTIONS as u64 + BESIDE_CONNECTIONS
+}
+
 /// Raises the limit as far as `connections` need it.
 ///
 /// # Errors
 /// [`Missing`] where the hard limit is lower than that; then everything up to it is allowed.
 pub fn raise(connections: u64) -> Result<(), Missing> {
-    let needed = connections + u64::from(crate::limits::SPARE_CONNECTIONS) + BESIDE_CONNECTIONS;
+    let needed = needed(connections);
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     if allowed(limit.current) >= needed {

@@ -64,8 +64,9 @@ impl Hub {
         Hub::start_as(shell, toml)
     }
 
+    /// The same, by this command, which may do something first.
     #[track_caller]
-    fn start_as(mut command: Command, toml: &str) -> Hub {
+    pub fn start_as(mut command: Command, toml: &str) -> Hub {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hub-{}-{number}.toml", std::process::id()));
@@ -216,7 +217,8 @@ impl Hub {
         kept_waiting(&self.child.id().to_string())
     }
 
-    fn pid(&self) -> Pid {
+    /// Its process.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
