@@ -1,7 +1,7 @@
 //! The machine it lives on: what the operator decided, and what the machine knows.
 //!
 //! Owns: arguments, the configuration file, the log, the machine's addresses, its clocks and its
-//! randomness, the certificates that it shows, and the service manager that runs it.
+//! randomness, the certificates that it shows, the service manager that runs it, and what it tells of how it is doing.
 //! Refuses to know: how anything travels (`net`), and what a room is beyond the settings of one.
 
 pub mod addresses;

@@ -498,7 +498,7 @@ fn answers_are_counted_by_status() {
 #[test]
 fn who_is_turned_away_is_counted_by_what_was_full() {
     let mut hub = Hub::start("[limits]\nconnections = 3\n");
-    let _held: Vec<Client> = (0..2).map(|_| hub.connect()).collect();
+    let held: Vec<Client> = (0..2).map(|_| hub.connect()).collect();
     let third = hub.connect();
     for _ in 0..4 {
         assert_eq!(hub.http(SCRAPE).status, 503);
@@ -516,6 +516,7 @@ fn who_is_turned_away_is_counted_by_what_was_full() {
     assert_eq!(figures.count("classhub_http_responses_total{status=\"503\"}"), turned_away);
     assert_eq!(figures.count("classhub_connections_max"), 3);
     // In the log the first is a line, and all others are another.
+    drop(held);
     hub.stop();
     hub.wait_for_line("stopped");
     let lines: Vec<String> = hub.lines().into_iter().filter(|line| line.contains("limits.connections")).collect();
