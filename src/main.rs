@@ -18,12 +18,13 @@ use classhub::host::config::Config;
 use classhub::host::config::Source;
 use classhub::host::logging::{self, say};
 use classhub::host::systemd::{HandedOver, Manager};
-use classhub::host::{addresses, descriptors, status, tokens};
+use classhub::host::{addresses, descriptors, status, tokens, upgrade};
+use classhub::hub::Settings;
 use classhub::net::exchange;
 use classhub::net::http::Site;
 use classhub::net::{BindError, Listen, Server};
 use classhub::page::qr::Qr;
-use log::{Level, info, warn};
+use log::{Level, error, info, warn};
 
 /// The command line is wrong.
 const USAGE: u8 = 2;
@@ -87,8 +88,7 @@ fn status(addr: Option<SocketAddr>, config: Option<&Path>) -> Done {
 
 fn serve(config: Config) -> Done {
     logging::start(config.log);
-    let handed_over = HandedOver::take()?;
-    for warning in config.warnings.iter().chain(&handed_over.warnings) {
+    for warning in &config.warnings {
         warn!("{warning}");
     }
     if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
@@ -112,24 +112,69 @@ fn serve(config: Config) -> Done {
     let certificates = config.certificates()?;
     #[cfg(not(feature = "tls"))]
     let certificates = None::<()>;
-    let HandedOver { http, mut tls, .. } = handed_over;
+    let before = Before::find(&options, &config.hub);
+    let HandedOver { http, mut tls, warnings } = before.handed_over()?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     if certificates.is_none() && !tls.is_empty() {
         warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
         tls.clear();
     }
-    let mut server = bind(&config, options, http)?;
-    #[cfg(feature = "tls")]
-    if let Some(certificates) = certificates {
-        for warning in &certificates.warnings {
-            warn!("{warning}");
+    let is_new = !matches!(before, Before::Hub(_));
+    let (mut server, left) = match before {
+        Before::Nobody => (bind(&config, options, http)?, Vec::new()),
+        Before::Hub(server) => (*server, Vec::new()),
+        Before::Wreck(mut connections) => {
+            connections.extend(upgrade::connections().into_iter().map(mio::net::TcpStream::from_std));
+            (bind(&config, options, http)?, connections)
         }
-        listen_tls(&mut server, config, certificates, tls)?;
+    };
+    #[cfg(feature = "tls")]
+    match certificates {
+        Some(certificates) => {
+            for warning in &certificates.warnings {
+                warn!("{warning}");
+            }
+            listen_tls(&mut server, config, certificates, tls)?;
+        }
+        None => server.close_tls(),
     }
+    #[cfg(not(feature = "tls"))]
+    server.close_tls();
+    server.dismiss(left);
     server.report_to(Manager::of_this_process());
-    tell_where(&server.addresses(), &server.secure_addresses());
+    if is_new {
+        tell_where(&server.addresses(), &server.secure_addresses());
+    }
     server.run()?;
     info!("stopped");
     Ok(())
+}
+
+/// Who had this process before.
+enum Before {
+    /// Nobody: it was started.
+    Nobody,
+    /// A hub, which this one goes on with.
+    Hub(Box<Server>),
+    /// A hub whose state is of no use; these are its connections.
+    Wreck(Vec<mio::net::TcpStream>),
+}
+
+impl Before {
+    fn find(options: &exchange::Options, settings: &Settings) -> Before {
+        let Some(state) = upgrade::left() else { return Before::Nobody };
+        let unusable = match Server::resume(state, options.clone(), settings.clone()) {
+            Ok(server) => return Before::Hub(Box::new(server)),
+            Err(unusable) => unusable,
+        };
+        error!("the hub begins anew, and everyone has to come back: of the state of the one before, {}", unusable.why);
+        Before::Wreck(unusable.connections)
+    }
+
+    /// What the service manager has handed over, where the hub before has not taken that already.
+    fn handed_over(&self) -> Result<HandedOver, String> {
+        if let Before::Hub(_) = self { Ok(HandedOver::default()) } else { HandedOver::take() }
+    }
 }
 
 /// Listens on what was handed over, or else where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
@@ -156,12 +201,13 @@ fn listen_tls(
     handed_over: Vec<TcpListener>,
 ) -> Result<(), BindError> {
     let listen = config.tls_listen.clone();
+    let goes_on = !server.secure_addresses().is_empty();
     let is_default = config.source("tls.listen") == Source::Default;
     let read = move || match config.certificates() {
         Ok(certificates) => certificates.ok_or_else(|| "there is none any more".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    if !handed_over.is_empty() {
+    if goes_on || !handed_over.is_empty() {
         return server.listen_tls(Listen::On(handed_over), certificates, Box::new(read));
     }
     let read = Rc::new(read);

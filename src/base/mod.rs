@@ -6,6 +6,7 @@ pub mod histogram;
 mod now;
 mod rate;
 mod slots;
+pub mod state;
 mod wheel;
 
 pub use address::Address;

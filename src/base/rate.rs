@@ -5,6 +5,8 @@
 //! Kept as one number, the moment at which the bucket will be full again (GCRA): nothing ticks, a
 //! bucket costs eight bytes, and one that was never used is the number 0.
 
+use serde::{Deserialize, Serialize};
+
 /// What may be spent: `per_second`, and `burst` at once. A rate of 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -16,7 +18,7 @@ pub struct Rate {
 
 /// One bucket: what was spent of a [`Rate`]. The default is a full one. Of two of one rate, the lesser is full again sooner. The rate may change
 /// between two calls: what was spent under another is never more than the whole burst of this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spent {
     full_at_ns: u64,
 }

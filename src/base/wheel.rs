@@ -103,6 +103,13 @@ impl Wheel {
         self.set -= 1;
     }
 
+    /// When `timer` pops, in monotonic milliseconds; `None` where it is not set.
+    #[must_use]
+    pub fn due_ms(&self, timer: Timer) -> Option<u64> {
+        let Link { tick, .. } = self.links.get(timer as usize)?;
+        (*tick != UNSET).then(|| tick * TICK_MS)
+    }
+
     /// When to call [`Wheel::pop`] next, in monotonic milliseconds; `None` where no timer is set. Never after the
     /// nearest deadline's tick; before it only where that is more than a revolution off.
     #[must_use]
@@ -174,6 +181,7 @@ mod tests {
         wheel.set(3, 125_000);
         let due = wheel.next_ms().unwrap();
         assert!((125_000..125_000 + TICK_MS).contains(&due), "{due}");
+        assert_eq!([wheel.due_ms(3), wheel.due_ms(2), wheel.due_ms(9)], [Some(due), None, None]);
         assert_eq!(wheel.pop(due - 1), None);
         assert_eq!(wheel.pop(due), Some(3));
         assert_eq!(wheel.pop(due), None);

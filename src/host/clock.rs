@@ -11,13 +11,21 @@ use crate::base::Now;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
+    /// What it read when it was started.
+    before_ms: u64,
 }
 
 impl Clock {
     /// A clock whose monotonic time starts at 0 now.
     #[must_use]
     pub fn new() -> Clock {
-        Clock { started: Instant::now() }
+        Clock::going_on_at(0)
+    }
+
+    /// A clock whose monotonic time goes on from there: another has stopped just now.
+    #[must_use]
+    pub fn going_on_at(monotonic_ms: u64) -> Clock {
+        Clock { started: Instant::now(), before_ms: monotonic_ms }
     }
 
     /// Both clocks, in milliseconds. A wall clock that stands before 1970 reads 0.
@@ -30,8 +38,9 @@ impl Clock {
     #[must_use]
     pub fn read_precisely(&self) -> (Now, Instant) {
         let moment = Instant::now();
-        let since_start = moment.saturating_duration_since(self.started);
-        (Now { monotonic_ms: whole_ms(since_start.as_millis()), wall_ms: wall_ms(SystemTime::now()) }, moment)
+        let since_start_ms = whole_ms(moment.saturating_duration_since(self.started).as_millis());
+        let monotonic_ms = self.before_ms.saturating_add(since_start_ms);
+        (Now { monotonic_ms, wall_ms: wall_ms(SystemTime::now()) }, moment)
     }
 }
 
@@ -72,6 +81,12 @@ mod tests {
         let second = clock.read();
         assert!(first.monotonic_ms < 60_000);
         assert!(second.monotonic_ms >= first.monotonic_ms);
+    }
+
+    #[test]
+    fn monotonic_time_goes_on_where_another_clock_stopped() {
+        let clock = Clock::going_on_at(1 << 50);
+        assert!((1 << 50..(1 << 50) + 60_000).contains(&clock.read().monotonic_ms));
     }
 
     #[test]

@@ -18,3 +18,4 @@ pub mod secret;
 pub mod status;
 pub mod systemd;
 pub mod tokens;
+pub mod upgrade;

@@ -13,6 +13,8 @@
 //! A failure is something that was shown and is wrong. Nothing shown guesses nothing: a class whose pages learn only from the refusal that there is
 //! a passcode to type does not use up its minute by that.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Address, Rate, Spent};
 use crate::limits;
 
@@ -20,7 +22,7 @@ use crate::limits;
 const MINUTE: Rate = Rate { per_second: 1, burst: limits::GUESSES_A_MINUTE * limits::GUESS_S };
 
 /// At most [`limits::GUESSING_ADDRESSES`]. Where nobody guesses, it takes no memory.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Guesses(Vec<(Address, Spent)>);
 
 impl Guesses {

@@ -22,6 +22,8 @@ pub struct Hub {
     pub(super) rooms: Slots<Room>,
     /// Rooms that there ever were.
     pub(super) rooms_made: u64,
+    /// What tokens are made with.
+    pub(super) secret: Secret,
     pub(super) tokens: Tokens,
     pub(super) seals: Seals,
     pub(super) guesses: Guesses,
@@ -57,6 +59,7 @@ impl Hub {
             changed: Vec::with_capacity(settings.rooms as usize),
             peers: Vec::with_capacity((connections + limits::SPARE_CONNECTIONS) as usize),
             rooms_made: rooms.len().into(),
+            secret: *secret,
             tokens: Tokens::new(secret),
             seals: Seals::new(&settings.seal_keys, secret),
             guesses: Guesses::default(),
@@ -66,6 +69,12 @@ impl Hub {
             rooms,
             settings,
         }
+    }
+
+    /// What the operator decided.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Rooms that there are.

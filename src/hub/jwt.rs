@@ -21,7 +21,7 @@ use crate::limits;
 use crate::wire::{Code, Failure};
 
 /// What a school signs its tokens with: any bytes, and not none. They are not shown, whatever is printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenKey(Vec<u8>);
 
 /// What a token says.

@@ -72,6 +72,19 @@ impl Log {
         Log { seq, ..Log::default() }
     }
 
+    /// A log that holds these frames, the last of which is number `seq`, all of which were offered; `None` where they are not whole frames, or
+    /// more than there can have been.
+    #[must_use]
+    pub fn restore(seq: u64, bytes: Vec<u8>) -> Option<Self> {
+        let mut starts = VecDeque::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            starts.push_back(at as u64);
+            at += frame::whole(&bytes[at..])?;
+        }
+        (starts.len() as u64 <= seq).then_some(Log { offered: bytes.len() as u64, base: 0, bytes, starts, seq })
+    }
+
     /// Appends the next frame, whose payload `write` appends, with room for `payload_max` bytes of it. `first` is [`frame::TEXT`] or
     /// [`frame::BINARY`].
     pub fn append(&mut self, first: u8, payload_max: usize, write: impl FnOnce(&mut Vec<u8>)) {

@@ -19,6 +19,7 @@ mod room;
 mod rule;
 mod seals;
 mod settings;
+mod state;
 mod tally;
 mod token;
 
@@ -27,5 +28,6 @@ pub use jwt::{Claims, TokenKey, is_clock_unset};
 pub use outlet::Outlet;
 pub use peer::Part;
 pub use settings::{Passcode, RoomSettings, SealKeySettings, Settings};
+pub use state::{HubState, PeerState};
 pub use tally::{Census, Tally};
 pub use token::Secret;

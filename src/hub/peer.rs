@@ -2,6 +2,8 @@
 //!
 //! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
 
+use serde::{Deserialize, Serialize};
+
 use super::seals::Voice;
 use super::tally::Tally;
 use crate::base::{Address, Key, Rate, Spent};
@@ -27,7 +29,7 @@ pub enum Part {
 }
 
 /// A ping that was sent because somebody else asked for a seat of this connection's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Probe {
     pub sent_ms: u64,
     /// What had been sent before it, where something was held back: the ping waits behind that.
@@ -52,6 +54,13 @@ pub(super) struct Peer {
     pub probe: Option<Probe>,
     /// It must have a seat by then; `None` once it had one.
     pub join_by_ms: Option<u64>,
+    pub habits: Habits,
+}
+
+/// How a connection behaves.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Habits {
     frames: Spent,
     bytes: Spent,
     /// A fragment of the message in progress was over the rate.
@@ -74,12 +83,7 @@ impl Peer {
             last_seen_ms: now_ms,
             probe: None,
             join_by_ms: Some(now_ms + limits::JOIN_MS),
-            frames: Spent::default(),
-            bytes: Spent::default(),
-            over_rate: false,
-            bad_in_a_row: 0,
-            wrong_credentials: 0,
-            refused_ms: None,
+            habits: Habits::default(),
         }
     }
 
@@ -115,36 +119,36 @@ impl Peer {
         self.last_seen_ms = now_ms;
         // A largest message must be able to pass, whatever its frame headers add to it.
         let bytes = bytes.min(per_bytes.burst);
-        let within_frames = self.frames.spend(frames, 1, now_ms);
-        let within = within_frames && self.bytes.spend(per_bytes, bytes, now_ms);
+        let within_frames = self.habits.frames.spend(frames, 1, now_ms);
+        let within = within_frames && self.habits.bytes.spend(per_bytes, bytes, now_ms);
         if !within {
             *(if within_frames { &mut tally.over_bytes_rate } else { &mut tally.over_messages_rate }) += 1;
         }
         match part {
             Part::Control => within,
             Part::Fragment => {
-                self.over_rate |= !within;
-                !self.over_rate
+                self.habits.over_rate |= !within;
+                !self.habits.over_rate
             }
-            Part::Last => !std::mem::take(&mut self.over_rate) && within,
+            Part::Last => !std::mem::take(&mut self.habits.over_rate) && within,
         }
     }
 
     /// Notes a bad message, or a good one. Says whether patience is at its end.
     pub fn was_bad(&mut self, bad: bool) -> bool {
-        self.bad_in_a_row = if bad { self.bad_in_a_row.saturating_add(1) } else { 0 };
-        self.bad_in_a_row >= limits::BAD_IN_A_ROW
+        self.habits.bad_in_a_row = if bad { self.habits.bad_in_a_row.saturating_add(1) } else { 0 };
+        self.habits.bad_in_a_row >= limits::BAD_IN_A_ROW
     }
 
     /// Notes a join refused for a token or a passcode. Says whether patience is at its end.
     pub fn was_wrong(&mut self) -> bool {
-        self.wrong_credentials = self.wrong_credentials.saturating_add(1);
-        self.wrong_credentials >= limits::WRONG_CREDENTIALS
+        self.habits.wrong_credentials = self.habits.wrong_credentials.saturating_add(1);
+        self.habits.wrong_credentials >= limits::WRONG_CREDENTIALS
     }
 
     /// Notes a message refused for its rate. Says whether patience is at its end: [`limits::REFUSALS`] within any [`limits::REFUSALS_MS`].
     pub fn was_refused(&mut self, now_ms: u64) -> bool {
-        let refused_ms = self.refused_ms.get_or_insert_default();
+        let refused_ms = self.habits.refused_ms.get_or_insert_default();
         while refused_ms.front().is_some_and(|at_ms| now_ms - at_ms >= limits::REFUSALS_MS) {
             refused_ms.pop_front();
         }

@@ -3,6 +3,10 @@
 //! Owns: the seats in join order, the roster as pieces of JSON, the room's own fields as JSON, and the log with its readers.
 //! Refuses to know: connections beyond their keys, other rooms, and whether a request was allowed.
 
+mod state;
+
+pub(super) use state::{ReaderState, RoomState};
+
 use super::log::Log;
 use super::logs::Logs;
 use super::outlet::Outlet;

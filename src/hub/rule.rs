@@ -3,6 +3,8 @@
 //! Owns: which seat is the owner's and by what right (PROTOCOL.md, Moderation), whether the room is locked or quiet, and who is kept out for how
 //! long. Refuses to know: members beyond ids and addresses, frames, and who asked.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Address;
 use crate::limits;
 
@@ -20,7 +22,8 @@ pub(super) enum Right {
 }
 
 /// What holds in one room.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Rule {
     /// The owner's seat, by its join; `None` while there is no owner here.
     owner: Option<u64>,
@@ -33,6 +36,7 @@ pub(super) struct Rule {
 }
 
 /// A member that is kept out.
+#[derive(Clone, Serialize, Deserialize)]
 struct Removed {
     id: Id,
     /// Where it was when it was removed, unless somebody else was there too.

@@ -9,6 +9,7 @@
 use std::cell::Cell;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::settings::SealKeySettings;
@@ -18,11 +19,11 @@ use crate::wire::frame;
 use crate::wire::seal::{self, NONCE_BYTES, SealKey, Side};
 
 /// A key's place in the list: the same for as long as somebody uses it, whatever becomes of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyIndex(u32);
 
 /// How a connection speaks, from its first data frame on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Voice {
     /// In text frames.
     Plain,
@@ -168,6 +169,40 @@ impl Seals {
         Ok((key, text))
     }
 
+    /// Writes down the keys, and how much was sealed and opened.
+    pub fn save(&self) -> SealsState {
+        let held = |held: &Held| HeldState {
+            settings: held.settings.clone(),
+            is_current: held.is_current,
+            uses: held.uses.get(),
+            told: held.told.get(),
+        };
+        SealsState {
+            keys: self.keys.iter().map(|place| place.as_ref().map(held)).collect(),
+            nonces_drawn: self.nonces_drawn.get(),
+        }
+    }
+
+    /// The keys that were written down, in their places, under the secret of then: no nonce comes twice.
+    pub fn restore(state: SealsState, secret: &Secret) -> Self {
+        let held = |state: HeldState| Held {
+            is_current: state.is_current,
+            uses: Cell::new(state.uses),
+            told: Cell::new(state.told),
+            ..Held::new(&state.settings)
+        };
+        Seals {
+            keys: state.keys.into_iter().map(|place| place.map(held)).collect(),
+            nonces_drawn: Cell::new(state.nonces_drawn),
+            ..Seals::new(&[], secret)
+        }
+    }
+
+    /// Whether there is such a key.
+    pub fn has(&self, key: KeyIndex) -> bool {
+        self.at(key).is_some()
+    }
+
     fn used(&self, key: KeyIndex) -> &Held {
         let held = self.at(key).expect("a key is not forgotten while it is used");
         held.uses.set(held.uses.get() + 1);
@@ -184,6 +219,22 @@ impl Seals {
         let is_news = |held: &&Held| held.uses.get() >= limits::SEALS_BEFORE_WARNING && !held.told.replace(true);
         self.held().find(is_news).map(|held| held.key.id())
     }
+}
+
+/// The keys and what was done with them, as it is written down for the next process.
+#[derive(Serialize, Deserialize)]
+pub struct SealsState {
+    /// In their places.
+    keys: Vec<Option<HeldState>>,
+    nonces_drawn: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeldState {
+    settings: SealKeySettings,
+    is_current: bool,
+    uses: u64,
+    told: bool,
 }
 
 #[cfg(test)]

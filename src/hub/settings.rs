@@ -4,13 +4,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::jwt::TokenKey;
 use crate::limits;
 use crate::wire::Member;
 use crate::wire::seal::KEY_BYTES;
 
 /// Everything the hub is told at its start.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// A client must send something this often, in seconds.
     pub heartbeat_interval_s: u32,
@@ -60,7 +63,7 @@ impl Settings {
 }
 
 /// A key for sealed frames. It is not shown, whatever is printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealKeySettings {
     /// By which frames name it.
     pub id: u8,
@@ -75,7 +78,8 @@ impl fmt::Debug for SealKeySettings {
 }
 
 /// A room that is always there.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RoomSettings {
     /// What members join it by; not empty.
     pub number: String,
@@ -92,7 +96,7 @@ pub struct RoomSettings {
 }
 
 /// A word that is known to those who may do something; at most [`limits::PASSCODE_BYTES`], and not empty. It is not shown, whatever is printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passcode(pub String);
 
 impl fmt::Debug for Passcode {

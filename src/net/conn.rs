@@ -7,6 +7,10 @@
 //! memory, one frame at a time, so that its buffer holds one frame at most and every frame, fragments too, is counted; what it would send
 //! goes to the connection's own queue.
 
+mod state;
+
+pub use state::ConnState;
+
 use std::io::{self, ErrorKind, Read, Write};
 
 use tungstenite::protocol::frame::CloseFrame;
@@ -57,6 +61,26 @@ struct Open {
 }
 
 impl Open {
+    fn new(message_bytes: usize) -> Self {
+        let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES).write_buffer_size(0);
+        let mut open = Open {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            meter: Meter::default(),
+            frame_bytes: 0,
+            frame_bytes_max: 0,
+            has_spoken: false,
+            is_inside_message: false,
+            message_bytes,
+        };
+        open.limit();
+        open
+    }
+
+    /// Whether no part of a message, nor of a frame, is waiting for the rest.
+    fn is_between_messages(&self) -> bool {
+        self.frame_bytes == 0 && !self.is_inside_message
+    }
+
     /// Has the library take no longer messages than it may, now that none is in progress.
     fn limit(&mut self) {
         let message_bytes = Some(self.message_bytes);
@@ -134,6 +158,11 @@ impl<S: Stream> Conn<S> {
     #[must_use]
     pub fn new(stream: S) -> Self {
         Conn { stream, stage: Stage::Head(Vec::new()), queue: Queue::default(), flow: Flow::Free, written_bytes: 0 }
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// The stream, to register it somewhere.
@@ -262,26 +291,15 @@ impl<S: Stream> Conn<S> {
     /// # Panics
     /// Where something is queued already: the answer to the head comes first, and once.
     pub fn upgrade(&mut self, response: &[u8], message_bytes: usize) {
-        let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES).write_buffer_size(0);
-        let mut open = Open {
-            context: WebSocketContext::new(Role::Server, Some(config)),
-            meter: Meter::default(),
-            frame_bytes: 0,
-            frame_bytes_max: 0,
-            has_spoken: false,
-            is_inside_message: false,
-            message_bytes,
-        };
-        open.limit();
         self.queue.keep_part(response);
-        self.stage = Stage::Open(Box::new(open));
+        self.stage = Stage::Open(Box::new(Open::new(message_bytes)));
     }
 
     /// From now on messages and frames may have so many bytes. One of which a part has come already is judged as it was begun.
     pub fn set_message_bytes(&mut self, message_bytes: usize) {
         let Stage::Open(open) = &mut self.stage else { return };
         open.message_bytes = message_bytes;
-        if open.frame_bytes == 0 && !open.is_inside_message {
+        if open.is_between_messages() {
             open.limit();
         }
     }
@@ -330,6 +348,12 @@ impl<S: Stream> Conn<S> {
         let frame =
             reason.code().map(|code| CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason.words()) });
         self.say_last(|context, memory| context.close(memory, frame));
+    }
+
+    /// The same on a stream that spoke WebSocket before this connection had it.
+    pub fn dismiss(&mut self, reason: CloseReason) {
+        self.stage = Stage::Open(Box::new(Open::new(0)));
+        self.close(reason);
     }
 
     fn say_last(&mut self, say: impl FnOnce(&mut WebSocketContext, &mut Memory) -> tungstenite::Result<()>) {

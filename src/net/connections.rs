@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::conn::Conn;
 use super::stream::Stream;
 use crate::base::{Full, Key, Now, Slots, Wheel};
@@ -15,7 +17,7 @@ use crate::limits;
 use crate::wire::CloseReason;
 
 /// How much the connections may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Bounds {
     pub connections: u32,
     /// 0 is no limit.
@@ -66,6 +68,18 @@ pub(super) struct Connections<S> {
     gone: Vec<(Key, CloseReason)>,
     /// What has happened; but for what was sent to those who are here.
     pub traffic: Traffic,
+}
+
+/// A connection's place in the table, as it is written down for the next process.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Place {
+    address: IpAddr,
+    /// It was turned away.
+    spare: bool,
+    /// The deadline of its head, or of its close.
+    due_ms: Option<u64>,
+    /// What may wait in its own queue, beside one frame of any size.
+    queue_bytes: usize,
 }
 
 /// Why a connection got no place.
@@ -203,6 +217,59 @@ impl<S: Stream> Connections<S> {
         }
         self.wheel.set(key.index, now.monotonic_ms + limits::HEAD_MS);
         (key, fits)
+    }
+
+    // ---- From one process to the next -----------------------------------------------------------
+
+    /// What they may take.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Everyone, and what is to be known of each beside its connection.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Conn<S>, Place)> {
+        self.table.iter().map(|(key, Connection { conn, address, spare, queue_bytes, .. })| {
+            let due_ms = self.wheel.due_ms(key.index);
+            (key, conn, Place { address: *address, spare: *spare, due_ms, queue_bytes: *queue_bytes })
+        })
+    }
+
+    /// The streams of everyone, who are connections no more.
+    pub fn into_streams(mut self) -> Vec<S> {
+        let keys = self.keys();
+        keys.into_iter().filter_map(|key| Some(self.table.remove(key)?.conn.into_stream())).collect()
+    }
+
+    /// Has places for so many, though there may be fewer by now.
+    pub fn make_room(&mut self, count: usize) {
+        let places = self.bounds.connections + limits::SPARE_CONNECTIONS;
+        self.table.set_capacity(places.max(count as u32)); // they had places before
+    }
+
+    /// Gives a connection the place back that it had in the process before; `None` where there are no more.
+    pub fn restore(&mut self, conn: Conn<S>, place: Place) -> Option<Key> {
+        let Place { address, spare, due_ms, queue_bytes } = place;
+        let (ending, owed_bytes) = (conn.is_closing(), conn.owed_bytes());
+        let connection = Connection {
+            conn,
+            address,
+            ending,
+            spare,
+            ready: false,
+            rests: false,
+            hung_up: false,
+            owing: false,
+            queue_bytes,
+        };
+        let key = self.table.insert(connection).ok()?;
+        self.owed_bytes += owed_bytes;
+        if spare {
+            self.spares.push_back(key);
+        }
+        if let Some(due_ms) = due_ms {
+            self.wheel.set(key.index, due_ms);
+        }
+        Some(key)
     }
 
     // ---- Reading --------------------------------------------------------------------------------
@@ -362,6 +429,12 @@ impl<S: Stream> Connections<S> {
     pub fn refuse(&mut self, now: Now, key: Key, response: &[u8]) {
         self.traffic.responded(response);
         self.with_queue(key, |conn| conn.refuse(response));
+        self.finish(now, key);
+    }
+
+    /// Says the last word to a connection that was another hub's.
+    pub fn dismiss(&mut self, now: Now, key: Key, reason: CloseReason) {
+        self.with_queue(key, |conn| conn.dismiss(reason));
         self.finish(now, key);
     }
 

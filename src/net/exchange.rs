@@ -6,6 +6,10 @@
 //! A turn is: [`Exchange::accept`], [`Exchange::set_readable`] and [`Exchange::write`] for each event, [`Exchange::read_ready`],
 //! [`Exchange::expire`], and last [`Exchange::finish`], which leaves nobody behind who is to go and nothing unsent that a socket would take.
 
+mod state;
+
+pub use state::ExchangeState;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -78,11 +82,18 @@ impl<S: Stream> Exchange<S> {
     /// An exchange with nobody connected. `secret` is what resume tokens are made with.
     #[must_use]
     pub fn new(options: Options, settings: Settings, secret: Secret, now: Now) -> Self {
+        let hub = Hub::new(settings, options.connections, &secret, now);
+        Exchange::with(options, hub)
+    }
+
+    /// An exchange around this hub, with nobody connected.
+    fn with(options: Options, hub: Hub) -> Self {
+        let settings = hub.settings();
         Exchange {
-            maxima: maxima(&options, &settings),
-            rest_ms: rest_ms(&settings),
-            connections: Connections::new(bounds(&options, &settings)),
-            hub: Hub::new(settings, options.connections, &secret, now),
+            maxima: maxima(&options, settings),
+            rest_ms: rest_ms(settings),
+            connections: Connections::new(bounds(&options, settings)),
+            hub,
             options,
             refusals: Refusals::default(),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
@@ -174,6 +185,17 @@ impl<S: Stream> Exchange<S> {
         self.connections.key_at(index)
     }
 
+    /// The streams of everyone.
+    pub fn streams(&self) -> impl Iterator<Item = &S> {
+        self.connections.iter().map(|(_, conn, _)| conn.stream())
+    }
+
+    /// Everyone who is connected.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        self.connections.keys()
+    }
+
     /// The stream of a connection, to register it somewhere.
     pub fn stream_mut(&mut self, key: Key) -> Option<&mut S> {
         self.connections.get_mut(key).map(|connection| connection.conn.stream_mut())
@@ -186,6 +208,13 @@ impl<S: Stream> Exchange<S> {
             self.connections.refuse(now, key, &http::full(turned_away == TurnedAway::AddressFull));
         }
         (key, fits)
+    }
+
+    /// Says goodbye on a stream of which nothing is known but that it was a WebSocket's.
+    pub fn dismiss(&mut self, now: Now, stream: S, address: IpAddr) -> Key {
+        let (key, _) = self.connections.insert(now, stream, address);
+        self.connections.dismiss(now, key, CloseReason::Upgrading);
+        key
     }
 
     // ---- Reading --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -132,6 +133,16 @@ impl Listeners {
             self.all.push(Listener { socket, address, secure, ready: false, again_at_ms: None });
         }
         Ok(())
+    }
+
+    /// The sockets, and which of them speak TLS.
+    pub fn iter(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        self.all.iter().map(|listener| (listener.socket.as_fd(), listener.secure))
+    }
+
+    /// Stops listening there for TLS.
+    pub fn close_secure(&mut self) {
+        self.all.retain(|listener| !listener.secure);
     }
 
     /// Stops listening.

@@ -18,6 +18,7 @@ mod target;
 mod tls;
 mod transport;
 mod unsent;
+mod upgrade;
 
 pub use listeners::{BindError, Listen};
 pub use refusals::Refusal;
@@ -28,3 +29,4 @@ pub use stream::Stream;
 #[cfg(feature = "tls")]
 pub use tls::TlsStream;
 pub use transport::Transport;
+pub use upgrade::Unusable;

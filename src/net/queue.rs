@@ -4,7 +4,18 @@
 //! frames begin and end. Refuses to know: sockets, and what a frame says. Empty, as it nearly always is, it holds no
 //! memory, and else no more than three times what is unsent.
 
+use serde::{Deserialize, Serialize};
+
+use crate::base::state::{Span, StateError, StateReader, StateWriter};
 use crate::wire::frame;
+
+/// What is unsent, as it is written down for the next process.
+#[derive(Serialize, Deserialize)]
+pub struct QueueState {
+    unsent: Span,
+    /// How many of these belong to what was sent in part.
+    part: u64,
+}
 
 /// A connection's own queue.
 #[derive(Default)]
@@ -17,6 +28,31 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Writes down what is unsent.
+    pub fn save(&self, to: &mut StateWriter) -> QueueState {
+        QueueState { unsent: to.put(self.unsent()), part: self.frame_end.saturating_sub(self.sent) as u64 }
+    }
+
+    /// Writes down bytes that are no frames, as a part that is to be finished.
+    pub fn save_part(part: &[u8], to: &mut StateWriter) -> QueueState {
+        QueueState { unsent: to.put(part), part: part.len() as u64 }
+    }
+
+    /// The queue that was written down.
+    ///
+    /// # Errors
+    /// Where it is not made of frames.
+    pub fn restore(state: &QueueState, from: &mut StateReader) -> Result<Self, StateError> {
+        let bytes = from.get(state.unsent)?;
+        let part = usize::try_from(state.part).ok().filter(|part| *part <= bytes.len());
+        let mut at = part.ok_or_else(|| StateError::wrong("a part that is longer than its queue"))?;
+        let queue = Queue { sent: 0, frame_end: at, bytes };
+        while at < queue.bytes.len() {
+            at += frame::whole(&queue.bytes[at..]).ok_or_else(|| StateError::wrong("a queue that is no frames"))?;
+        }
+        Ok(queue)
+    }
+
     /// Bytes that were not sent yet.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {

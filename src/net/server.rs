@@ -6,9 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::info;
-#[cfg(feature = "tls")]
-use log::warn;
+use log::{info, warn};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -21,7 +19,7 @@ use super::signals::{Asked, Signals};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 use super::transport::Transport;
-use crate::base::Now;
+use crate::base::{Key, Now};
 #[cfg(feature = "tls")]
 use crate::host::certificates::Certificates;
 use crate::host::clock::Clock;
@@ -29,6 +27,7 @@ use crate::host::clock::Clock;
 use crate::host::clock::monotonic_us;
 use crate::host::secret;
 use crate::host::systemd::{Count, Manager};
+use crate::host::upgrade::{self, Program};
 use crate::hub::Settings;
 use crate::limits;
 
@@ -44,12 +43,14 @@ const FIRST_LISTENER: usize = SIGNALS.0 - 2 * limits::LISTENERS;
 /// A hub with its sockets.
 pub struct Server {
     poll: Poll,
-    listeners: Listeners,
+    pub(super) listeners: Listeners,
     signals: Signals,
-    clock: Clock,
-    exchange: Exchange<Transport<TcpStream>>,
+    pub(super) clock: Clock,
+    pub(super) exchange: Exchange<Transport<TcpStream>>,
     /// Who is told how it goes.
     manager: Option<Manager>,
+    /// What runs here; the system may not say.
+    pub(super) program: io::Result<Program>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -68,21 +69,28 @@ impl Server {
     /// [`BindError`] names the address that could not be had.
     pub fn bind(listen: Listen, options: Options, settings: Settings) -> Result<Server, BindError> {
         let clock = Clock::new();
-        let poll = Poll::new()?;
-        let signals = Signals::new(poll.registry(), SIGNALS)?;
         let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
-        let mut server = Server {
+        let mut server = Server::new(exchange, clock)?;
+        server.listen(listen, false)?;
+        Ok(server)
+    }
+
+    /// A server around this exchange, which listens nowhere yet.
+    pub(super) fn new(exchange: Exchange<Transport<TcpStream>>, clock: Clock) -> Result<Server, BindError> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new(poll.registry(), SIGNALS)?;
+        signals.listen_for(Asked::Upgrade)?;
+        Ok(Server {
             poll,
             listeners: Listeners::new(Token(FIRST_LISTENER)),
             signals,
             clock,
             exchange,
             manager: None,
+            program: Program::of_this_process(),
             #[cfg(feature = "tls")]
             tls: None,
-        };
-        server.listen(listen, false)?;
-        Ok(server)
+        })
     }
 
     /// Listens there for TLS too. From then on SIGHUP has the certificates read again.
@@ -108,7 +116,7 @@ impl Server {
         self.manager = manager;
     }
 
-    fn listen(&mut self, listen: Listen, secure: bool) -> Result<(), BindError> {
+    pub(super) fn listen(&mut self, listen: Listen, secure: bool) -> Result<(), BindError> {
         self.listeners.add(listen, secure, self.poll.registry())?;
         self.tell_where();
         Ok(())
@@ -119,6 +127,12 @@ impl Server {
         let (addresses, secure_addresses) = (self.addresses(), self.secure_addresses());
         let [site, secure_site] = self.exchange.sites_mut();
         (site.bound, secure_site.bound) = (addresses, secure_addresses);
+    }
+
+    /// Listens no more for TLS, where the hub before did.
+    pub fn close_tls(&mut self) {
+        self.listeners.close_secure();
+        self.tell_where();
     }
 
     /// Reads the certificates again, for whoever connects from now on; those who are connected stay as they are. Where they are wrong, nothing
@@ -170,6 +184,7 @@ impl Server {
     /// Where the poll itself fails, which no peer can cause.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        upgrade::hear_signals();
         self.tell_ready();
         while !self.turn(&mut events, None)? {}
         let now = self.clock.read();
@@ -225,13 +240,20 @@ impl Server {
             manager.turn(now, count);
         }
         // Between two turns, when nothing is half done.
-        Ok(asked.into_iter().any(|asked| self.obey(asked)))
+        let is_stopping = until.is_some();
+        Ok(asked.into_iter().any(|asked| self.obey(asked, is_stopping)))
     }
 
     /// Does what a signal asks for. Says whether that is to stop.
-    fn obey(&mut self, asked: Asked) -> bool {
+    fn obey(&mut self, asked: Asked, is_stopping: bool) -> bool {
         match asked {
             Asked::Stop => true,
+            // There is nothing left to take over.
+            Asked::Upgrade if is_stopping => false,
+            Asked::Upgrade => {
+                self.upgrade();
+                false
+            }
             #[cfg(feature = "tls")]
             Asked::Reload => {
                 if let Some(manager) = &mut self.manager {
@@ -267,6 +289,13 @@ impl Server {
         Some(Duration::from_millis(due_ms.saturating_sub(self.clock.read().monotonic_ms)))
     }
 
+    /// Has the poll watch a connection that is there already.
+    pub(super) fn watch(&mut self, key: Key) {
+        if let Err(error) = watch(&self.poll, &mut self.exchange, key) {
+            warn!("cannot watch a connection: {error}");
+        }
+    }
+
     /// Gives everybody who has come a place, and has the poll watch it.
     fn accept(&mut self, now: Now) {
         let Server { poll, listeners, exchange, .. } = self;
@@ -285,10 +314,7 @@ impl Server {
             #[cfg(not(feature = "tls"))]
             let (stream, _never) = (Transport::Plain(socket), secure);
             let (key, fits) = exchange.accept(now, stream, from.ip().to_canonical());
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Some(stream) = exchange.stream_mut(key)
-                && let Err(error) = poll.registry().register(stream.socket_mut(), Token(key.index as usize), interest)
-            {
+            if let Err(error) = watch(poll, exchange, key) {
                 // Only where the kernel has no memory for it. Unwatched, it would never speak; its deadline removes it.
                 faults.add(now, Fault::NotWatched, format_args!("cannot watch a connection: {error}"));
             }
@@ -296,6 +322,13 @@ impl Server {
         });
         exchange.turned_away_without_descriptor(listeners.take_without_descriptor());
     }
+}
+
+/// Has the poll watch a connection's socket.
+fn watch(poll: &Poll, exchange: &mut Exchange<Transport<TcpStream>>, key: Key) -> io::Result<()> {
+    let Some(stream) = exchange.stream_mut(key) else { return Ok(()) };
+    let (token, interest) = (Token(key.index as usize), Interest::READABLE | Interest::WRITABLE);
+    poll.registry().register(stream.socket_mut(), token, interest)
 }
 
 /// A newcomer's socket, with TLS over it where its listener speaks that.

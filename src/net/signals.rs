@@ -5,6 +5,7 @@
 use std::io;
 
 use mio::{Interest, Registry, Token};
+use nix::sys::signal::Signal;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +15,17 @@ pub(super) enum Asked {
     /// Read again what may have changed (SIGHUP).
     #[cfg(feature = "tls")]
     Reload,
+    /// Let the program that lies where this one lay take over (SIGUSR2).
+    Upgrade,
 }
 
-/// Each signal that is listened for, as every Unix numbers it, and what it asks for.
+/// Each signal that is listened for, and what it asks for.
 const ASKED: &[(i32, Asked)] = &[
     (2, Asked::Stop),
     (15, Asked::Stop),
     #[cfg(feature = "tls")]
     (1, Asked::Reload),
+    (Signal::SIGUSR2 as i32, Asked::Upgrade),
 ];
 
 /// The signals of this process.

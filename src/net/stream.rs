@@ -31,6 +31,11 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// What it took and holds back itself, as it is to go over the wire.
+    fn held(&self) -> &[u8] {
+        &[]
+    }
+
     /// Whether it is encrypted.
     fn is_secure(&self) -> bool {
         false

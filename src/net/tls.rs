@@ -94,6 +94,16 @@ impl<S: Stream> TlsStream<S> {
         })
     }
 
+    /// The socket below, and nothing over it any more.
+    pub fn into_socket(self) -> S {
+        self.socket
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
     /// The socket below.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
@@ -359,6 +369,10 @@ impl<S: Stream> Stream for TlsStream<S> {
 
     fn is_costly(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Handshake)
+    }
+
+    fn held(&self) -> &[u8] {
+        &self.outgoing[self.sent..]
     }
 
     fn is_secure(&self) -> bool {

@@ -18,6 +18,24 @@ pub enum Transport<S> {
 }
 
 impl<S: Stream> Transport<S> {
+    /// The socket alone, whatever was over it.
+    pub fn into_socket(self) -> S {
+        match self {
+            Transport::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Transport::Tls(stream) => stream.into_socket(),
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &S {
+        match self {
+            Transport::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Transport::Tls(stream) => stream.socket(),
+        }
+    }
+
     /// The socket, to register it somewhere.
     pub fn socket_mut(&mut self) -> &mut S {
         match self {
@@ -70,6 +88,10 @@ impl<S: Stream> Stream for Transport<S> {
 
     fn is_costly(&self) -> bool {
         whichever!(self, stream => stream.is_costly())
+    }
+
+    fn held(&self) -> &[u8] {
+        whichever!(self, stream => stream.held())
     }
 
     fn is_secure(&self) -> bool {

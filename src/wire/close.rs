@@ -3,6 +3,8 @@
 //! Owns: the one list of reasons, with the close code (RFC 6455, section 7.4), the `reason` of the leave that the rooms
 //! see, the words for peer and log of each, and the word by which it is counted. Refuses to know: who closes when.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a connection ends. One value feeds the close frame, the leave frames, the log line and the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
@@ -12,6 +14,8 @@ pub enum CloseReason {
     Broken,
     /// The hub stops.
     Stopping,
+    /// A new program takes the hub over, and this connection is not one that can be handed to it; its client comes back at once.
+    Upgrading,
     /// The client broke RFC 6455.
     Protocol,
     /// A binary frame where it speaks in text frames, or the other way round.
@@ -43,7 +47,7 @@ pub enum CloseReason {
 }
 
 /// What a leave frame says of it, in `extendFields.reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaveReason {
     /// An explicit leave.
     Left,
@@ -76,10 +80,11 @@ impl LeaveReason {
 
 impl CloseReason {
     /// All of them; one that carries a code stands for itself with any.
-    pub const ALL: [CloseReason; 17] = [
+    pub const ALL: [CloseReason; 18] = [
         CloseReason::Client(None),
         CloseReason::Broken,
         CloseReason::Stopping,
+        CloseReason::Upgrading,
         CloseReason::Protocol,
         CloseReason::Unsupported,
         CloseReason::NotUtf8,
@@ -110,6 +115,7 @@ impl CloseReason {
             CloseReason::Client(_) => "client",
             CloseReason::Broken => "broken",
             CloseReason::Stopping => "stopping",
+            CloseReason::Upgrading => "upgrading",
             CloseReason::Protocol => "protocol",
             CloseReason::Unsupported => "unsupported",
             CloseReason::NotUtf8 => "not_utf8",
@@ -133,7 +139,7 @@ impl CloseReason {
     pub fn code(self) -> Option<u16> {
         match self {
             CloseReason::Client(_) | CloseReason::Broken => None,
-            CloseReason::Stopping => Some(1001),
+            CloseReason::Stopping | CloseReason::Upgrading => Some(1001),
             CloseReason::Protocol => Some(1002),
             CloseReason::Unsupported => Some(1003),
             CloseReason::NotUtf8 => Some(1007),
@@ -157,6 +163,7 @@ impl CloseReason {
             CloseReason::Client(_) => "closed by the client",
             CloseReason::Broken => "connection lost",
             CloseReason::Stopping => "the hub is stopping",
+            CloseReason::Upgrading => "the hub is being upgraded; come back at once",
             CloseReason::Protocol => "not the WebSocket protocol (RFC 6455)",
             CloseReason::Unsupported => "a kind of frame that is not spoken here",
             CloseReason::NotUtf8 => "text that is not UTF-8",
@@ -181,6 +188,7 @@ impl CloseReason {
             // 1001 is what a browser sends when a page is reloaded: it will be back.
             CloseReason::Client(Some(1001))
             | CloseReason::Broken
+            | CloseReason::Upgrading
             | CloseReason::ProbeUnanswered
             | CloseReason::TakenOver => Some(LeaveReason::Lost),
             CloseReason::Client(_)
@@ -207,6 +215,7 @@ impl CloseReason {
             self,
             CloseReason::Client(Some(1001))
                 | CloseReason::Broken
+                | CloseReason::Upgrading
                 | CloseReason::TakenOver
                 | CloseReason::TooSlow
                 | CloseReason::Overload
@@ -229,7 +238,8 @@ mod tests {
             reason = match reason {
                 CloseReason::Client(_) => CloseReason::Broken,
                 CloseReason::Broken => CloseReason::Stopping,
-                CloseReason::Stopping => CloseReason::Protocol,
+                CloseReason::Stopping => CloseReason::Upgrading,
+                CloseReason::Upgrading => CloseReason::Protocol,
                 CloseReason::Protocol => CloseReason::Unsupported,
                 CloseReason::Unsupported => CloseReason::NotUtf8,
                 CloseReason::NotUtf8 => CloseReason::TooBig,

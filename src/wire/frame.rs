@@ -80,6 +80,24 @@ pub fn payload(bytes: &[u8]) -> &[u8] {
     &bytes[header..length(bytes)]
 }
 
+/// The length of the first frame in `bytes`, where all of it is there. It looks before it reads, for what is not known to be ours.
+#[must_use]
+pub fn whole(bytes: &[u8]) -> Option<usize> {
+    let header = match bytes.get(1)? {
+        127 => 10,
+        126 => 4,
+        _ => 2,
+    };
+    bytes.get(..header)?;
+    // No longer than what is in memory, whatever it says of itself.
+    let payload = match header {
+        10 => usize::try_from(u64::from_be_bytes(bytes[2..10].try_into().ok()?)).ok()?,
+        _ => length(bytes) - header,
+    };
+    let length = header.checked_add(payload)?;
+    (length <= bytes.len()).then_some(length)
+}
+
 /// Follows a client's frames as their bytes stream by, to know where each ends. It judges nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
@@ -155,6 +173,21 @@ mod tests {
             assert_eq!(length(frame), frame.len());
             assert_eq!(super::payload(frame).len(), payload);
         }
+    }
+
+    #[test]
+    fn a_frame_is_whole_or_it_is_not() {
+        for payload in [0, 1, 125, 126, 65_535, 65_536] {
+            let mut frame = Vec::new();
+            append(&mut frame, TEXT, |out| out.resize(out.len() + payload, b'x'));
+            for cut in (0..frame.len().min(12)).chain([frame.len() - 1]) {
+                assert_eq!(whole(&frame[..cut]), None, "{cut} of {}", frame.len());
+            }
+            let length = frame.len();
+            frame.push(7);
+            assert_eq!(whole(&frame), Some(length));
+        }
+        assert_eq!(whole(&[TEXT, 127, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), None);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
 /// A person as the specification describes one ("消息传输-model-Member"). All five are strings and
 /// are always sent; a client may leave out all but `id`, which then read as `""`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member<'a> {
     /// Unique in a room; never empty; at most [`limits::ID_BYTES`].

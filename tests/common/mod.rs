@@ -133,6 +133,23 @@ impl Hub {
         kill_process(self.pid(), Signal::HUP).expect("the hub runs");
     }
 
+    /// Writes its configuration anew.
+    pub fn configure(&self, toml: &str) {
+        fs::write(&self.config, toml).expect("the folder for tests can be written");
+    }
+
+    /// Has the program that lies where its own lay take over (SIGUSR2), and waits until that has said so for the `count`-th time.
+    #[track_caller]
+    pub fn upgrade(&self, count: usize) {
+        self.signal_upgrade();
+        self.wait_for_lines("upgraded from", count);
+    }
+
+    /// Asks for an upgrade, and does not wait for it.
+    pub fn signal_upgrade(&self) {
+        kill_process(self.pid(), Signal::USR2).expect("the hub runs");
+    }
+
     /// Asks it to stop (SIGTERM).
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("the hub runs");
@@ -174,6 +191,17 @@ impl Hub {
             .wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none())
             .expect("no panic while it is held");
         found(&lines).unwrap_or_else(|| panic!("no line has {part:?} (timed out: {})", waited.timed_out()))
+    }
+
+    /// The lines of its standard error with `part` in them, once there are `count`.
+    #[track_caller]
+    pub fn wait_for_lines(&self, part: &str, count: usize) -> Vec<String> {
+        let found = |lines: &[String]| lines.iter().filter(|line| line.contains(part)).cloned().collect::<Vec<_>>();
+        let lines = self.said.0.lock().expect("no panic while it is held");
+        let waited = self.said.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).len() < count);
+        let found = found(&waited.expect("no panic while it is held").0);
+        assert!(found.len() >= count, "{} lines have {part:?}, of {count}", found.len());
+        found
     }
 
     /// What it holds in memory, in KiB.
@@ -503,6 +531,11 @@ impl Client {
 }
 
 impl<S: Read + Write> Client<S> {
+    /// A client on a stream that has spoken WebSocket before.
+    pub fn before(stream: S) -> Client<S> {
+        Client { stream, input: Vec::new(), parsed: 0, fences: 0, answers_pings: true }
+    }
+
     /// Sends this head, and expects it to open a WebSocket.
     #[track_caller]
     pub fn upgrade(mut stream: S, head: &str) -> Client<S> {
@@ -536,7 +569,7 @@ impl<S: Read + Write> Client<S> {
                 assert_eq!(response.header(field), None);
             }
             let input = rest.to_vec();
-            return Ok(Client { stream, input, parsed: 0, fences: 0, answers_pings: true });
+            return Ok(Client { input, ..Client::before(stream) });
         }
     }
 

@@ -3,7 +3,8 @@
 //! Owns: which seeds run, on how many threads, and how a failure is told. Refuses to know: what is checked; that is `judge`'s, beside what
 //! happens (`world`), who takes part (`crowd`), what they say (`client`), do with rooms of their own (`teaching`) and remember (`person`), when it
 //! arrives (`delivery`), what should come of it (`model`, with its `peer`s, their `joining`, its `room`s, their `frame`s and `moderation`, and
-//! `expected`, in the words of `text`), what did (`counts`), and the wires between (`network`).
+//! `expected`, in the words of `text`), what did (`counts`), the wires between (`network`), and how one process
+//! leaves all of it to the next (`upgrade`).
 //!
 //! `CLASSHUB_SIM_SEEDS=200` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again, and tells every seed: a seed is the same run for ever.
 
@@ -24,6 +25,7 @@ mod rng;
 mod room;
 mod teaching;
 mod text;
+mod upgrade;
 mod world;
 
 use std::any::Any;

@@ -46,6 +46,72 @@ pub struct Wire {
     /// What the hub did that no socket should see.
     pub wrong: Option<&'static str>,
     pub calls: usize,
+    /// How far the hub has come in what it read.
+    pub reading: Reading,
+    /// The socket goes on, though the process that has it ends.
+    pub is_handed_over: bool,
+}
+
+/// Where in the client's stream the hub's reading has stopped.
+#[derive(Default)]
+pub struct Reading {
+    /// The end of the request head has been read.
+    has_head: bool,
+    /// The last bytes of the head, then those of the header of the frame that is being read.
+    header: Vec<u8>,
+    payload_left: usize,
+    /// Fragments came of a message, and not its last.
+    in_message: bool,
+}
+
+impl Reading {
+    fn feed(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.payload_left > 0 {
+                let count = self.payload_left.min(bytes.len() - at);
+                self.payload_left -= count;
+                at += count;
+                continue;
+            }
+            self.header.push(bytes[at]);
+            at += 1;
+            if !self.has_head {
+                self.has_head = self.header.ends_with(b"\r\n\r\n");
+                if self.has_head {
+                    self.header.clear();
+                }
+            } else if let Some(payload) = payload_of(&self.header) {
+                let (fin, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0F);
+                if opcode < 8 {
+                    self.in_message = !fin;
+                }
+                self.payload_left = payload;
+                self.header.clear();
+            }
+        }
+    }
+
+    /// Whether a next process could go on from here.
+    pub fn is_between_messages(&self) -> bool {
+        !self.has_head || self.header.is_empty() && self.payload_left == 0 && !self.in_message
+    }
+}
+
+/// The payload that the whole header of a client's frame tells.
+fn payload_of(header: &[u8]) -> Option<usize> {
+    let length = usize::from(header.get(1)? & 0x7F);
+    let extended = match length {
+        127 => 8,
+        126 => 2,
+        _ => 0,
+    };
+    let mask = if header[1] & 0x80 == 0 { 0 } else { 4 };
+    if header.len() < 2 + extended + mask {
+        return None;
+    }
+    let told = header[2..2 + extended].iter().fold(0, |sum: usize, byte| sum.wrapping_shl(8) | usize::from(*byte));
+    Some(if extended == 0 { length } else { told })
 }
 
 impl Wire {
@@ -106,6 +172,7 @@ impl Read for Socket {
         let count = buffer.len().min(wire.unread());
         buffer[..count].copy_from_slice(&wire.to_hub[wire.read..wire.read + count]);
         wire.read += count;
+        wire.reading.feed(&buffer[..count]);
         if wire.unread() == 0 {
             wire.lose_unread();
         }
@@ -171,7 +238,8 @@ impl Stream for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.wire.borrow_mut().dropped = true;
+        let mut wire = self.wire.borrow_mut();
+        wire.dropped |= !wire.is_handed_over;
     }
 }
 

@@ -26,6 +26,8 @@ const STEPS: usize = 10_000;
 /// Deadlines are kept to a tick of the wheel's, and one tick after that where they are set again; those of heartbeats to a part of their length.
 pub const LATE_MS: u64 = 2 * classhub::base::TICK_MS + 25_000 / limits::TIMERS_TOGETHER;
 const STEPS_TOLD: usize = 40;
+/// So often is the hub upgraded, on average.
+const STEPS_AN_UPGRADE: usize = 300;
 /// No frame here is larger, but for rosters.
 pub const FRAME_MAX: usize = 24 * 1024;
 
@@ -54,6 +56,7 @@ pub struct World {
     pub told: usize,
     pub slow: usize,
     pub bursts: usize,
+    pub upgrades: usize,
     /// The newest frame of each room, a turn ago.
     pub seqs: Vec<u64>,
     pub dues: Vec<u64>,
@@ -159,6 +162,7 @@ impl World {
             told: 0,
             slow: 0,
             bursts: 0,
+            upgrades: 0,
             seqs: Vec::new(),
             dues: Vec::new(),
             rng,
@@ -181,8 +185,8 @@ impl World {
             false => self.wind_up()?,
         }
         Ok(format!(
-            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow; {}",
-            self.step, self.told, self.slow, self.bursts, self.model.counts
+            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow, {} upgrades; {}",
+            self.step, self.told, self.slow, self.bursts, self.upgrades, self.model.counts
         ))
     }
 
@@ -200,7 +204,8 @@ impl World {
         let ms = self.time_step();
         self.pass(ms);
         let delivery = self.choose();
-        self.turn(delivery, newcomers)
+        self.turn(delivery, newcomers)?;
+        if self.rng.below(STEPS_AN_UPGRADE) == 0 { self.upgrade() } else { Ok(()) }
     }
 
     pub fn begin(&mut self) {

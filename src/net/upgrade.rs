@@ -1,0 +1,137 @@
+//! A new program takes the hub over, with everybody in it.
+//!
+//! Owns: what the poll loop has to leave beside the exchange: its listeners, its clock, and the numbers of its sockets; and what becomes of everybody
+//! where the state is of no use. Refuses to know: what of a hub has to outlive its process (`exchange::state`, `hub::state`), and how a program
+//! follows another (`host::upgrade`).
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+
+use log::{error, info};
+use mio::net::TcpStream;
+use serde::{Deserialize, Serialize};
+
+use super::exchange::{Exchange, ExchangeState, Options};
+use super::listeners::Listen;
+use super::server::Server;
+use super::transport::Transport;
+use crate::base::state::{StateReader, StateWriter};
+use crate::host::clock::{Clock, monotonic_us};
+use crate::host::upgrade;
+use crate::hub::Settings;
+
+/// A server as it is written down.
+#[derive(Serialize, Deserialize)]
+struct ServerState {
+    /// Which version of the program has written it.
+    program: String,
+    /// When, by its monotonic clock: the next one goes on there.
+    monotonic_ms: u64,
+    /// The same by the system's, which does not stop meanwhile.
+    begun_us: u64,
+    listeners: Vec<ListenerState>,
+    exchange: ExchangeState,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListenerState {
+    socket: RawFd,
+    secure: bool,
+}
+
+/// Why a server cannot go on where another stopped.
+#[derive(Debug)]
+pub struct Unusable {
+    /// What is wrong with the state, or what the system refuses.
+    pub why: String,
+    /// Connections that were taken over before that was found out. Others still lie where they were ([`upgrade::connections`]).
+    pub connections: Vec<TcpStream>,
+}
+
+impl Unusable {
+    fn new(why: impl ToString) -> Unusable {
+        Unusable { why: why.to_string(), connections: Vec::new() }
+    }
+}
+
+impl Server {
+    /// Lets the program that lies where this one lay take over, between two turns. It returns only where that fails: then the hub goes on, and the log
+    /// says why.
+    pub(super) fn upgrade(&mut self) {
+        let program = match &self.program {
+            Ok(program) => program,
+            Err(error) => return error!("cannot be upgraded: the system does not say what program this is: {error}"),
+        };
+        info!("upgrading to {}, with {} connected", program.path().display(), self.exchange.len());
+        let begun_us = monotonic_us();
+        self.exchange.prepare(self.clock.read());
+        let failed = match self.save(begun_us) {
+            Ok(state) => {
+                let connections = self.exchange.streams().map(|stream| stream.socket().as_fd());
+                let kept: Vec<BorrowedFd> =
+                    connections.chain(self.listeners.iter().map(|(socket, _)| socket)).collect();
+                program.follow(&state, &kept)
+            }
+            Err(error) => error,
+        };
+        error!("not upgraded, and going on as before: {}: {failed}", program.path().display());
+    }
+
+    fn save(&self, begun_us: u64) -> io::Result<File> {
+        let file = upgrade::file()?;
+        let mut buffer = BufWriter::new(&file);
+        let mut writer = StateWriter::new(&mut buffer);
+        let listeners = self.listeners.iter();
+        let state = ServerState {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            monotonic_ms: self.clock.read().monotonic_ms,
+            begun_us,
+            listeners: listeners.map(|(socket, secure)| ListenerState { socket: socket.as_raw_fd(), secure }).collect(),
+            exchange: self.exchange.save(&mut writer, |stream| stream.socket().as_raw_fd()),
+        };
+        writer.finish(&state)?;
+        buffer.flush()?;
+        drop(buffer);
+        Ok(file)
+    }
+
+    /// A server that goes on where another stopped, on the same sockets, as the operator wants it by now. Where it listens is not asked again.
+    ///
+    /// # Errors
+    /// [`Unusable`] says why that cannot be, and has the connections that are left: [`Server::dismiss`] says goodbye to them.
+    pub fn resume(mut state: File, options: Options, settings: Settings) -> Result<Server, Unusable> {
+        let (mut reader, state): (_, ServerState) = StateReader::open(&mut state).map_err(Unusable::new)?;
+        let clock = Clock::going_on_at(state.monotonic_ms);
+        let socket = |number: RawFd| Some(Transport::Plain(TcpStream::from_std(upgrade::connection(number)?)));
+        let exchange = Exchange::restore(state.exchange, &mut reader, clock.read(), socket);
+        let mut exchange = exchange.map_err(|(error, streams)| Unusable {
+            why: error.to_string(),
+            connections: streams.into_iter().map(Transport::into_socket).collect(),
+        })?;
+        exchange.apply(clock.read(), options, settings);
+        let mut server = Server::new(exchange, clock).map_err(Unusable::new)?;
+        for secure in [false, true] {
+            let of_kind = state.listeners.iter().filter(|listener| listener.secure == secure);
+            let sockets = of_kind.filter_map(|listener| upgrade::listener(listener.socket)).collect();
+            server.listen(Listen::On(sockets), secure).map_err(Unusable::new)?;
+        }
+        for key in server.exchange.keys() {
+            server.watch(key);
+        }
+        let (from, to, count) = (state.program, env!("CARGO_PKG_VERSION"), server.exchange.len());
+        let ms = monotonic_us().saturating_sub(state.begun_us) as f64 / 1000.0;
+        info!("upgraded from {from} to {to} in {ms:.1} ms: {count} connected");
+        Ok(server)
+    }
+
+    /// Says goodbye (1001) to those whose hub cannot be gone on with: they come back to this one.
+    pub fn dismiss(&mut self, connections: Vec<TcpStream>) {
+        let now = self.clock.read();
+        for socket in connections {
+            let Ok(from) = socket.peer_addr() else { continue };
+            let key = self.exchange.dismiss(now, Transport::Plain(socket), from.ip().to_canonical());
+            self.watch(key);
+        }
+    }
+}
