@@ -9,7 +9,7 @@
 //! | [`wire`] | what is said: requests, replies, frames, close reasons |
 //! | [`hub`] | what it means: rooms, seats, the room log. No socket, no clock, no logging |
 //! | [`page`] | the classroom page, embedded, and the QR code that leads to it |
-//! | [`host`] | the machine it lives on: arguments, configuration, clocks, addresses, the log, the metrics |
+//! | [`host`] | the machine it lives on: arguments, configuration, clocks, addresses, the log, the metrics, the service manager |
 //! | [`net`] | how it travels: one connection, plain or under TLS, HTTP to the upgrade, the turn, the poll loop |
 //!
 //! **The heart** is one log per room and one cursor per seat. A room's broadcasts are wire bytes, encoded once and appended to one buffer;

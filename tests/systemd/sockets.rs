@@ -6,11 +6,12 @@ use std::{
     net::{SocketAddr, TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Instant,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Client, Hub, Response, tcp};
+use crate::common::{Client, Hub, PATIENCE, Response, tcp};
 use crate::{handing_over, has, listener};
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -147,7 +148,9 @@ fn systemds_own_tool_hands_over_what_the_hub_takes() {
     let child = command.arg(env!("CARGO_BIN_EXE_classhub")).stdin(Stdio::null()).spawn();
     // The hub replaces the tool, as soon as somebody knocks.
     let _hub = Ended(child.expect("it is there"));
+    let until = Instant::now() + PATIENCE;
     while TcpStream::connect(second).is_err() {
+        assert!(Instant::now() < until, "nobody listens");
         std::thread::yield_now();
     }
     is_served(knock(first));
