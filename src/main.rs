@@ -6,8 +6,6 @@ use std::path::Path;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::process::ExitCode;
-#[cfg(feature = "tls")]
-use std::rc::Rc;
 
 #[cfg(feature = "tls")]
 use classhub::host::certificates::{self, Certificates, Order};
@@ -19,9 +17,6 @@ use classhub::host::config::Source;
 use classhub::host::logging::{self, say};
 use classhub::host::systemd::{HandedOver, Manager};
 use classhub::host::{addresses, descriptors, status, tokens, upgrade};
-use classhub::hub::Settings;
-use classhub::net::exchange;
-use classhub::net::http::Site;
 use classhub::net::{BindError, Listen, Server};
 use classhub::page::qr::Qr;
 use log::{Level, error, info, warn};
@@ -47,7 +42,7 @@ fn main() -> ExitCode {
         Command::Check(options) => options.load().map_err(Into::into).and_then(|config| check(&config)),
         Command::Token(options) => token(&options),
         Command::Status { addr, config } => status(addr, config.as_deref()),
-        Command::Serve(options) => options.load().map_err(Into::into).and_then(serve),
+        Command::Serve(options) => serve(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,7 +81,8 @@ fn status(addr: Option<SocketAddr>, config: Option<&Path>) -> Done {
     print(&status::of(asked.ok_or("listen leaves the port to the system: say where the hub is, with --addr")?)?)
 }
 
-fn serve(config: Config) -> Done {
+fn serve(options: cli::Options) -> Done {
+    let config = options.load()?;
     logging::start(config.log);
     for warning in &config.warnings {
         warn!("{warning}");
@@ -94,25 +90,11 @@ fn serve(config: Config) -> Done {
     if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
         warn!("{missing}");
     }
-    let site = Site {
-        allowed_origins: config.allowed_origins.clone(),
-        names: config.names.clone(),
-        metrics: config.metrics,
-        ..Site::default()
-    };
-    let options = exchange::Options {
-        connections: config.connections,
-        connections_per_ip: config.connections_per_ip,
-        message_bytes: config.message_bytes,
-        reply_bytes: config.reply_bytes,
-        secure_site: Site { secure: true, ..site.clone() },
-        site,
-    };
     #[cfg(feature = "tls")]
     let certificates = config.certificates()?;
     #[cfg(not(feature = "tls"))]
     let certificates = None::<()>;
-    let before = Before::find(&options, &config.hub);
+    let before = Before::find(&config);
     let HandedOver { http, mut tls, warnings } = before.handed_over()?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     if certificates.is_none() && !tls.is_empty() {
@@ -121,11 +103,11 @@ fn serve(config: Config) -> Done {
     }
     let is_new = !matches!(before, Before::Hub(_));
     let (mut server, left) = match before {
-        Before::Nobody => (bind(&config, options, http)?, Vec::new()),
+        Before::Nobody => (bind(&config, http)?, Vec::new()),
         Before::Hub(server) => (*server, Vec::new()),
         Before::Wreck(mut connections) => {
             connections.extend(upgrade::connections().into_iter().map(mio::net::TcpStream::from_std));
-            (bind(&config, options, http)?, connections)
+            (bind(&config, http)?, connections)
         }
     };
     #[cfg(feature = "tls")]
@@ -134,7 +116,7 @@ fn serve(config: Config) -> Done {
             for warning in &certificates.warnings {
                 warn!("{warning}");
             }
-            listen_tls(&mut server, config, certificates, tls)?;
+            listen_tls(&mut server, &config, certificates, tls)?;
         }
         None => server.close_tls(),
     }
@@ -142,6 +124,7 @@ fn serve(config: Config) -> Done {
     server.close_tls();
     server.dismiss(left);
     server.report_to(Manager::of_this_process());
+    server.reload_with(config, Box::new(move || options.load_again()));
     if is_new {
         tell_where(&server.addresses(), &server.secure_addresses());
     }
@@ -161,9 +144,9 @@ enum Before {
 }
 
 impl Before {
-    fn find(options: &exchange::Options, settings: &Settings) -> Before {
+    fn find(config: &Config) -> Before {
         let Some(state) = upgrade::left() else { return Before::Nobody };
-        let unusable = match Server::resume(state, options.clone(), settings.clone()) {
+        let unusable = match Server::resume(state, config.into(), config.hub.clone()) {
             Ok(server) => return Before::Hub(Box::new(server)),
             Err(unusable) => unusable,
         };
@@ -178,15 +161,15 @@ impl Before {
 }
 
 /// Listens on what was handed over, or else where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.
-fn bind(config: &Config, options: exchange::Options, handed_over: Vec<TcpListener>) -> Result<Server, BindError> {
+fn bind(config: &Config, handed_over: Vec<TcpListener>) -> Result<Server, BindError> {
+    let bind = |listen: Listen| Server::bind(listen, config.into(), config.hub.clone());
     if !handed_over.is_empty() {
-        return Server::bind(Listen::On(handed_over), options, config.hub.clone());
+        return bind(Listen::On(handed_over));
     }
-    let bound = Server::bind(Listen::At(&config.listen), options.clone(), config.hub.clone());
-    match bound {
+    match bind(Listen::At(&config.listen)) {
         Err(BindError { error, .. }) if config.listen_is_default() && error.kind() != std::io::ErrorKind::AddrInUse => {
             let port = config.listen.first().map_or(0, SocketAddr::port);
-            Server::bind(Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]), options, config.hub.clone())
+            bind(Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]))
         }
         bound => bound,
     }
@@ -196,30 +179,19 @@ fn bind(config: &Config, options: exchange::Options, handed_over: Vec<TcpListene
 #[cfg(feature = "tls")]
 fn listen_tls(
     server: &mut Server,
-    config: Config,
+    config: &Config,
     certificates: Certificates,
     handed_over: Vec<TcpListener>,
 ) -> Result<(), BindError> {
-    let listen = config.tls_listen.clone();
     let goes_on = !server.secure_addresses().is_empty();
-    let is_default = config.source("tls.listen") == Source::Default;
-    let read = move || match config.certificates() {
-        Ok(certificates) => certificates.ok_or_else(|| "there is none any more".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
     if goes_on || !handed_over.is_empty() {
-        return server.listen_tls(Listen::On(handed_over), certificates, Box::new(read));
+        return server.listen_tls(Listen::On(handed_over), certificates);
     }
-    let read = Rc::new(read);
-    let again = Rc::clone(&read);
-    match server.listen_tls(Listen::At(&listen), certificates.clone(), Box::new(move || read())) {
+    let is_default = config.source("tls.listen") == Source::Default;
+    match server.listen_tls(Listen::At(&config.tls_listen), certificates.clone()) {
         Err(BindError { error, .. }) if is_default && error.kind() != std::io::ErrorKind::AddrInUse => {
-            let port = listen.first().map_or(0, SocketAddr::port);
-            server.listen_tls(
-                Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]),
-                certificates,
-                Box::new(move || again()),
-            )
+            let port = config.tls_listen.first().map_or(0, SocketAddr::port);
+            server.listen_tls(Listen::At(&[(Ipv4Addr::UNSPECIFIED, port).into()]), certificates)
         }
         listening => listening,
     }

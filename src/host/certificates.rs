@@ -36,6 +36,22 @@ pub struct Certificates {
     pub authority: Option<Authority>,
     /// What the operator should hear about certificates that can be used: a line each.
     pub warnings: Vec<String>,
+    /// The chain, the hub's own certificate first.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Certificates {
+    /// SHA-256 of the hub's own certificate, as people compare it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.chain.first().map_or_else(String::new, |own| fingerprint(own))
+    }
+
+    /// Whether whoever connects is shown the same by either.
+    #[must_use]
+    pub fn are_as(&self, other: &Certificates) -> bool {
+        self.chain == other.chain
+    }
 }
 
 /// A certificate that signs others, and itself.
@@ -74,7 +90,7 @@ pub fn load(cert: &Path, key: &Path, wall_s: u64) -> Result<Certificates, Wrong>
     let authority = facts(last)?.signs_itself().then(|| Authority::of(last));
     let warnings = warnings(&facts(first)?, cert, wall_s);
     let key_der = read_pem(key, "private key", PrivateKeyDer::from_pem_slice).map_err(Wrong::Key)?;
-    let server = server(chain, key_der).map_err(|error| match error {
+    let server = server(chain.clone(), key_der).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             Wrong::Key(format!("{} is not the key of the certificate in {}", key.display(), cert.display()))
         }
@@ -83,7 +99,7 @@ pub fn load(cert: &Path, key: &Path, wall_s: u64) -> Result<Certificates, Wrong>
         }
         error => Wrong::Key(format!("{} cannot be used: {error}", key.display())),
     })?;
-    Ok(Certificates { server: Arc::new(server), authority, warnings })
+    Ok(Certificates { server: Arc::new(server), authority, warnings, chain })
 }
 
 /// A chain of certificates takes a few thousand bytes.

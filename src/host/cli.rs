@@ -140,10 +140,19 @@ impl Options {
     /// # Errors
     /// If the file is wrong, or an address is given twice.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = match &self.config {
+        self.over(match &self.config {
             Some(path) => Config::read(path)?,
             None => Config::default(),
-        };
+        })
+    }
+
+    /// The same, with the file as it is now, for a hub that runs; `None` where there is no file.
+    pub fn load_again(&self) -> Option<Result<Config, ConfigError>> {
+        let config = Config::read_again(self.config.as_deref()?);
+        Some(config.and_then(|config| self.over(config)))
+    }
+
+    fn over(&self, mut config: Config) -> Result<Config, ConfigError> {
         if !self.listen.is_empty() {
             config.set_listen(self.listen.clone(), "--listen")?;
         }

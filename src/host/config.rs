@@ -6,6 +6,7 @@
 //! The file is walked by hand over the library's tree, not deserialised: only so does every error
 //! name its key and its line, and does `classhub check` know where a value came from.
 
+mod changes;
 mod entry;
 mod keys;
 mod report;
@@ -14,7 +15,6 @@ mod seal_keys;
 mod secret;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ pub use self::report::Report;
 use super::certificates::{self, Certificates, Wrong};
 #[cfg(feature = "tls")]
 use super::clock::Clock;
+use super::files;
 use super::metrics::Access;
 use crate::hub::Settings;
 use crate::limits::{self, MemorySum};
@@ -79,6 +80,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The file that was read.
     file: Option<PathBuf>,
+    /// It was read while the hub ran.
+    again: bool,
     /// Where values come from, by key; what is not in here is a default.
     sources: BTreeMap<String, Source>,
 }
@@ -116,6 +119,7 @@ impl Default for Config {
             key_files: Vec::new(),
             warnings: Vec::new(),
             file: None,
+            again: false,
             sources: BTreeMap::new(),
         }
     }
@@ -128,9 +132,22 @@ impl Config {
     /// If it cannot be read, is no TOML, has a key or table that is not known, or a value that is
     /// not legal: one line that names the file and, where there is one, the key and its line.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        Config::default().read_file(path)
+    }
+
+    /// Reads the file at `path` once more, for a hub that runs. What is no regular file, here and wherever the file names another, is refused: a pipe
+    /// has nothing to say a second time, or keeps the hub waiting.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn read_again(path: &Path) -> Result<Config, ConfigError> {
+        Config { again: true, ..Config::default() }.read_file(path)
+    }
+
+    fn read_file(self, path: &Path) -> Result<Config, ConfigError> {
         let in_file = |error| ConfigError { file: Some(path.to_owned()), ..error };
         let mut bytes = Vec::new();
-        File::open(path)
+        files::open(path, self.again)
             .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
             .map_err(|error| in_file(ConfigError::of_file(format!("it cannot be read: {error}"))))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
@@ -140,7 +157,7 @@ impl Config {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             in_file(ConfigError { line: Some(line), ..ConfigError::of_file("it is not UTF-8 from here on") })
         })?;
-        Config { file: Some(path.to_owned()), ..Config::default() }.read_text(text).map_err(in_file)
+        Config { file: Some(path.to_owned()), ..self }.read_text(text).map_err(in_file)
     }
 
     /// Reads the text of a file. Files that it names are looked for from where the program runs.
@@ -225,8 +242,19 @@ impl Config {
             return Ok(None);
         }
         let folder = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let (cert, key) = (folder.join(&self.tls_cert), folder.join(&self.tls_key));
+        let can_be_read = |path: &Path| match self.again {
+            true => {
+                files::open(path, true).map(drop).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+            }
+            // A pipe can be opened once.
+            false => Ok(()),
+        };
         let wall_s = Clock::new().read().wall_ms / 1000;
-        let read = certificates::load(&folder.join(&self.tls_cert), &folder.join(&self.tls_key), wall_s);
+        let read = can_be_read(&cert)
+            .map_err(Wrong::Cert)
+            .and_then(|()| can_be_read(&key).map_err(Wrong::Key))
+            .and_then(|()| certificates::load(&cert, &key, wall_s));
         read.map(Some).map_err(|wrong| {
             let (key, says) = match wrong {
                 Wrong::Cert(says) => ("tls.cert", says),

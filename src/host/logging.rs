@@ -17,14 +17,29 @@ use simple_logger::SimpleLogger;
 const LIBRARIES: [&str; 2] = ["mio", "tungstenite"];
 
 /// Starts the log at `level`. The libraries stay at `warn` unless `level` is `trace`. A second call
-/// changes nothing.
+/// changes nothing; [`set_level`] does.
 pub fn start(level: LevelFilter) {
     // The logger's own `init` would move the level even where it then fails.
-    let logger = ToStderr { levels: levels(level), is_journal: is_journal() };
+    let logger = ToStderr { levels: LEVELS.map(levels), is_journal: is_journal() };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
 }
+
+/// Logs as much as `level` says from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// In the order of their numbers.
+const LEVELS: [LevelFilter; 6] = [
+    LevelFilter::Off,
+    LevelFilter::Error,
+    LevelFilter::Warn,
+    LevelFilter::Info,
+    LevelFilter::Debug,
+    LevelFilter::Trace,
+];
 
 fn levels(level: LevelFilter) -> SimpleLogger {
     let of_libraries = if level == LevelFilter::Trace { level } else { level.min(LevelFilter::Warn) };
@@ -77,13 +92,14 @@ fn line(record: &Record<'_>, is_journal: bool) -> String {
 /// reads standard error any more (the terminal was closed, the pager was left): a hub must not end
 /// in the middle of a lesson for want of a reader.
 struct ToStderr {
-    levels: SimpleLogger,
+    /// One for each level that the log may have.
+    levels: [SimpleLogger; LEVELS.len()],
     is_journal: bool,
 }
 
 impl Log for ToStderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.levels.enabled(metadata)
+        self.levels[log::max_level() as usize].enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -101,8 +117,7 @@ mod tests {
     use super::*;
 
     fn says(level: LevelFilter, target: &str, record: Level) -> bool {
-        ToStderr { levels: levels(level), is_journal: false }
-            .enabled(&Metadata::builder().target(target).level(record).build())
+        levels(level).enabled(&Metadata::builder().target(target).level(record).build())
     }
 
     #[test]
@@ -139,6 +154,14 @@ mod tests {
         let first = log::max_level();
         start(LevelFilter::Trace);
         assert_eq!(log::max_level(), first);
+    }
+
+    #[test]
+    fn each_level_is_found_by_its_number() {
+        for (number, level) in LEVELS.into_iter().enumerate() {
+            assert_eq!(level as usize, number);
+        }
+        assert_eq!(LevelFilter::iter().count(), LEVELS.len());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod descriptors;
+pub mod files;
 pub mod inherited;
 pub mod logging;
 pub mod metrics;

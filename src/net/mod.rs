@@ -9,6 +9,7 @@ pub mod http;
 mod listeners;
 mod queue;
 mod refusals;
+mod reload;
 mod response;
 mod server;
 mod signals;
@@ -22,8 +23,7 @@ mod upgrade;
 
 pub use listeners::{BindError, Listen};
 pub use refusals::Refusal;
-#[cfg(feature = "tls")]
-pub use server::ReadCertificates;
+pub use reload::ReadConfig;
 pub use server::Server;
 pub use stream::Stream;
 #[cfg(feature = "tls")]

@@ -15,6 +15,7 @@ use super::faults::Fault;
 #[cfg(feature = "tls")]
 use super::http;
 use super::listeners::{BindError, Listen, Listeners, Newcomer};
+use super::reload::Running;
 use super::signals::{Asked, Signals};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
@@ -22,18 +23,12 @@ use super::transport::Transport;
 use crate::base::{Key, Now};
 #[cfg(feature = "tls")]
 use crate::host::certificates::Certificates;
-use crate::host::clock::Clock;
-#[cfg(feature = "tls")]
-use crate::host::clock::monotonic_us;
+use crate::host::clock::{Clock, monotonic_us};
 use crate::host::secret;
 use crate::host::systemd::{Count, Manager};
 use crate::host::upgrade::{self, Program};
 use crate::hub::Settings;
 use crate::limits;
-
-/// Reads the certificates that there are now.
-#[cfg(feature = "tls")]
-pub type ReadCertificates = Box<dyn Fn() -> Result<Certificates, String>>;
 
 /// Tokens below are connections, by their place in the table.
 const SIGNALS: Token = Token(usize::MAX - 1);
@@ -47,19 +42,20 @@ pub struct Server {
     signals: Signals,
     pub(super) clock: Clock,
     pub(super) exchange: Exchange<Transport<TcpStream>>,
+    /// `None` while there is nothing to be taken over.
+    pub(super) running: Option<Running>,
     /// Who is told how it goes.
     manager: Option<Manager>,
     /// What runs here; the system may not say.
     pub(super) program: io::Result<Program>,
     #[cfg(feature = "tls")]
-    tls: Option<Tls>,
+    pub(super) tls: Option<Tls>,
 }
 
 /// What listeners for TLS show to whoever connects.
 #[cfg(feature = "tls")]
-struct Tls {
-    certificates: Certificates,
-    read: ReadCertificates,
+pub(super) struct Tls {
+    pub certificates: Certificates,
 }
 
 impl Server {
@@ -78,14 +74,14 @@ impl Server {
     /// A server around this exchange, which listens nowhere yet.
     pub(super) fn new(exchange: Exchange<Transport<TcpStream>>, clock: Clock) -> Result<Server, BindError> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new(poll.registry(), SIGNALS)?;
-        signals.listen_for(Asked::Upgrade)?;
+        let signals = Signals::new(poll.registry(), SIGNALS)?;
         Ok(Server {
             poll,
             listeners: Listeners::new(Token(FIRST_LISTENER)),
             signals,
             clock,
             exchange,
+            running: None,
             manager: None,
             program: Program::of_this_process(),
             #[cfg(feature = "tls")]
@@ -93,20 +89,14 @@ impl Server {
         })
     }
 
-    /// Listens there for TLS too. From then on SIGHUP has the certificates read again.
+    /// Listens there for TLS too.
     ///
     /// # Errors
     /// [`BindError`] names the address that could not be had.
     #[cfg(feature = "tls")]
-    pub fn listen_tls(
-        &mut self,
-        listen: Listen,
-        certificates: Certificates,
-        read: ReadCertificates,
-    ) -> Result<(), BindError> {
-        self.signals.listen_for(Asked::Reload)?;
+    pub fn listen_tls(&mut self, listen: Listen, certificates: Certificates) -> Result<(), BindError> {
         self.listen(listen, true)?;
-        self.tls = Some(Tls { certificates, read });
+        self.tls = Some(Tls { certificates });
         self.tell_trust();
         Ok(())
     }
@@ -135,27 +125,9 @@ impl Server {
         self.tell_where();
     }
 
-    /// Reads the certificates again, for whoever connects from now on; those who are connected stay as they are. Where they are wrong, nothing
-    /// changes, and the log says why.
-    #[cfg(feature = "tls")]
-    pub fn reload_tls(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        match (tls.read)() {
-            Ok(certificates) => {
-                for warning in &certificates.warnings {
-                    warn!("{warning}");
-                }
-                info!("read the certificate for TLS again");
-                tls.certificates = certificates;
-                self.tell_trust();
-            }
-            Err(says) => warn!("TLS goes on with the certificate that it has: {says}"),
-        }
-    }
-
     /// What HTTP says of the certificate.
     #[cfg(feature = "tls")]
-    fn tell_trust(&mut self) {
+    pub(super) fn tell_trust(&mut self) {
         let Some(tls) = &self.tls else { return };
         let authority = tls.certificates.authority.as_ref();
         let authority = authority.map(|authority| (authority.pem.clone(), authority.fingerprint.clone()));
@@ -248,18 +220,17 @@ impl Server {
     fn obey(&mut self, asked: Asked, is_stopping: bool) -> bool {
         match asked {
             Asked::Stop => true,
-            // There is nothing left to take over.
-            Asked::Upgrade if is_stopping => false,
+            // There is nothing left to take over, and nobody who has anything of it.
+            Asked::Reload | Asked::Upgrade if is_stopping => false,
             Asked::Upgrade => {
                 self.upgrade();
                 false
             }
-            #[cfg(feature = "tls")]
             Asked::Reload => {
                 if let Some(manager) = &mut self.manager {
                     manager.reloading(monotonic_us());
                 }
-                self.reload_tls();
+                self.reload();
                 self.tell_ready();
                 false
             }

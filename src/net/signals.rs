@@ -12,38 +12,25 @@ use nix::sys::signal::Signal;
 pub(super) enum Asked {
     /// Say goodbye to everyone, and end (SIGINT, SIGTERM).
     Stop,
-    /// Read again what may have changed (SIGHUP).
-    #[cfg(feature = "tls")]
+    /// Read the configuration again (SIGHUP).
     Reload,
     /// Let the program that lies where this one lay take over (SIGUSR2).
     Upgrade,
 }
 
 /// Each signal that is listened for, and what it asks for.
-const ASKED: &[(i32, Asked)] = &[
-    (2, Asked::Stop),
-    (15, Asked::Stop),
-    #[cfg(feature = "tls")]
-    (1, Asked::Reload),
-    (Signal::SIGUSR2 as i32, Asked::Upgrade),
-];
+const ASKED: &[(i32, Asked)] =
+    &[(2, Asked::Stop), (15, Asked::Stop), (1, Asked::Reload), (Signal::SIGUSR2 as i32, Asked::Upgrade)];
 
 /// The signals of this process.
 pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 
 impl Signals {
-    /// Listens for those that ask to stop; the poll tells of them by `token`.
+    /// Listens for all of them; the poll tells of them by `token`.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
-        let mut signals = signal_hook_mio::v1_0::Signals::new::<_, i32>([])?;
+        let mut signals = signal_hook_mio::v1_0::Signals::new(ASKED.iter().map(|(signal, _)| *signal))?;
         registry.register(&mut signals, token, Interest::READABLE)?;
-        let mut signals = Signals(signals);
-        signals.listen_for(Asked::Stop)?;
-        Ok(signals)
-    }
-
-    /// Listens for whatever asks for that too. Until then the system does with it what it does with any process.
-    pub fn listen_for(&mut self, asked: Asked) -> io::Result<()> {
-        ASKED.iter().filter(|(_, one)| *one == asked).try_for_each(|(signal, _)| self.0.add_signal(*signal))
+        Ok(Signals(signals))
     }
 
     /// What was asked for since the last call, each once.

@@ -128,7 +128,12 @@ impl Hub {
         addr.parse().expect("the hub says its address")
     }
 
-    /// Asks it to read its certificates again (SIGHUP).
+    /// The file with its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Asks it to read its configuration again (SIGHUP).
     pub fn reload(&self) {
         kill_process(self.pid(), Signal::HUP).expect("the hub runs");
     }
@@ -148,6 +153,21 @@ impl Hub {
     /// Asks for an upgrade, and does not wait for it.
     pub fn signal_upgrade(&self) {
         kill_process(self.pid(), Signal::USR2).expect("the hub runs");
+    }
+
+    /// Gives it this configuration, and asks it to read that. Says what it said first then of what came of it.
+    #[track_caller]
+    pub fn reload_with(&self, toml: impl AsRef<[u8]>) -> String {
+        fs::write(&self.config, toml).expect("the folder for tests can be written");
+        self.reload_and_tell()
+    }
+
+    /// Asks it to read its configuration again, and says what it said first of what came of it.
+    #[track_caller]
+    pub fn reload_and_tell(&self) -> String {
+        let before = self.lines().len();
+        self.reload();
+        self.wait_for_line_after(before, "reloaded")
     }
 
     /// Asks it to stop (SIGTERM).
@@ -183,7 +203,13 @@ impl Hub {
     /// The first line of its standard error with `part` in it; waits for it.
     #[track_caller]
     pub fn wait_for_line(&self, part: &str) -> String {
-        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(part)).cloned();
+        self.wait_for_line_after(0, part)
+    }
+
+    /// The same, behind so many lines.
+    #[track_caller]
+    pub fn wait_for_line_after(&self, lines: usize, part: &str) -> String {
+        let found = |all: &Vec<String>| all[lines..].iter().find(|line| line.contains(part)).cloned();
         let lines = self.said.0.lock().expect("no panic while it is held");
         let (lines, waited) = self
             .said

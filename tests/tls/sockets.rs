@@ -301,8 +301,8 @@ fn certificates_are_swapped_under_a_talking_class() {
 
     // A wrong file changes nothing and says why.
     fs::write(first.join("key.pem"), "not a key").expect("it is ours");
-    hub.reload();
-    let line = hub.wait_for_line("goes on with the certificate that it has");
+    let line = hub.reload_and_tell();
+    assert!(line.contains("not reloaded, the hub goes on as before: "), "{line}");
     assert!(line.contains("tls.key (line 3): ") && line.contains("key.pem has no private key in it"), "{line}");
     talk(&mut class, "after a wrong file");
     connect(&hub, &trusts_first).close();
@@ -310,8 +310,9 @@ fn certificates_are_swapped_under_a_talking_class() {
     for name in ["cert.pem", "key.pem"] {
         fs::copy(second.join(name), first.join(name)).expect("it is ours");
     }
-    hub.reload();
-    hub.wait_for_line("read the certificate for TLS again");
+    let line = hub.reload_and_tell();
+    assert!(line.contains("reloaded: whoever connects from now on is shown another certificate, SHA-256 "), "{line}");
+    assert!(hub.reload_and_tell().ends_with("reloaded: nothing has changed"));
     talk(&mut class, "after a right one");
     connect(&hub, &trusts_second).close();
     let error = secure(tcp(hub.secure_addr()), &client_config(&first, &[&TLS13])).write_all(b"x").expect_err("swapped");

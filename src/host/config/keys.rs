@@ -1,6 +1,6 @@
 //! The keys: one table that reading, range checks and the report of `classhub check` all go by.
 //!
-//! Owns: each key's name, its place in [`Config`], and how its value is read and written.
+//! Owns: each key's name, its place in [`Config`], how its value is read and written, and whether a running hub takes another over.
 //! Refuses to know: rooms (`rooms`), how keys relate (`config`), and every number (`limits`).
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -17,6 +17,15 @@ pub(super) struct Key {
     /// As `limits.rooms`.
     pub path: &'static str,
     kind: Kind,
+}
+
+/// What a running hub does with another value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnReload {
+    /// It holds from now on.
+    Applied,
+    /// It waits for the next start: sockets to listen on are opened once.
+    NextStart,
 }
 
 enum Kind {
@@ -104,6 +113,11 @@ pub(super) static KEYS: &[Key] = &[
     other("http.names", Kind::Names),
     other("http.metrics", Kind::Metrics),
 ];
+
+/// Every key, in the order of the report.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter()
+}
 
 /// The key at `path`.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
@@ -203,6 +217,36 @@ impl Key {
             #[cfg(feature = "tls")]
             Kind::TlsFile { of, .. } => toml_text(of(config)),
         })
+    }
+
+    /// What a hub that runs with `before` does with the value that is in `next`.
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "without TLS it is the same for all values"))]
+    pub fn on_reload(&self, before: &Config, next: &Config) -> OnReload {
+        match &self.kind {
+            Kind::Listen => OnReload::NextStart,
+            #[cfg(feature = "tls")]
+            Kind::TlsListen => OnReload::NextStart,
+            // Another certificate is shown at once; TLS itself begins and ends with its sockets.
+            #[cfg(feature = "tls")]
+            Kind::TlsFile { .. } if before.has_tls() != next.has_tls() => OnReload::NextStart,
+            #[cfg(feature = "tls")]
+            Kind::TlsFile { .. } => OnReload::Applied,
+            Kind::Number { .. } | Kind::Switch { .. } | Kind::Log | Kind::SecretFile => OnReload::Applied,
+            Kind::AllowedOrigins | Kind::Names | Kind::Metrics => OnReload::Applied,
+        }
+    }
+
+    /// Leaves in `config` the value that is in `before`. It is of a key that waits for the next start.
+    pub fn keep(&self, before: &Config, config: &mut Config) {
+        match &self.kind {
+            Kind::Listen => config.listen.clone_from(&before.listen),
+            #[cfg(feature = "tls")]
+            Kind::TlsListen => config.tls_listen.clone_from(&before.tls_listen),
+            #[cfg(feature = "tls")]
+            Kind::TlsFile { of, place } => place(config).clone_from(of(before)),
+            Kind::Number { .. } | Kind::Switch { .. } | Kind::Log | Kind::SecretFile => {}
+            Kind::AllowedOrigins | Kind::Names | Kind::Metrics => {}
+        }
     }
 
     /// The range, for keys that are numbers.

@@ -58,7 +58,7 @@ impl Report<'_> {
             for (name, value) in [("number", &room.number), ("name", &room.name), ("desc", &room.desc)] {
                 self.write_value(f, name, &toml_text(value), &rooms::source_key(index, &format!(".{name}")))?;
             }
-            for (name, passcode) in [("passcode", &room.passcode), ("owner_passcode", &room.owner_passcode)] {
+            for (name, passcode) in rooms::passcodes(room) {
                 if passcode.is_some() {
                     let source = self.source(&rooms::source_key(index, &format!(".{name}")));
                     writeln!(f, "# {name} is set ({source}), and not shown")?;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::entry::{ConfigError, Entry, quoted};
+use super::keys::toml_text;
 use super::{Config, Source};
 use crate::hub::{Passcode, RoomSettings};
 use crate::limits;
@@ -24,6 +25,24 @@ static ROOM_KEYS: [RoomKey; 3] = [
 /// The key under which the source of a room's value is kept; `below` is `""` for its header, else as `.number`.
 pub(super) fn source_key(room: usize, below: &str) -> String {
     format!("room[{room}]{below}")
+}
+
+/// A room's values that may be shown, as TOML, each with its name; `None` where there is none. The number, by which it is known, is not among them.
+pub(super) fn shown(room: &RoomSettings) -> Vec<(String, Option<String>)> {
+    let RoomSettings { number: _, name, desc, owner, passcode: _, owner_passcode: _ } = room;
+    let none = Member::default();
+    let of_owner = owner
+        .as_ref()
+        .unwrap_or(&none)
+        .fields()
+        .map(|(name, value, _)| (format!("owner.{name}"), owner.as_ref().map(|_| toml_text(value))));
+    let own = [("name", name), ("desc", desc)].map(|(name, value)| (name.to_owned(), Some(toml_text(value))));
+    own.into_iter().chain(of_owner).collect()
+}
+
+/// A room's values that are not shown.
+pub(super) fn passcodes(room: &RoomSettings) -> [(&'static str, &Option<Passcode>); 2] {
+    [("passcode", &room.passcode), ("owner_passcode", &room.owner_passcode)]
 }
 
 /// Reads all rooms of the file into `config`.

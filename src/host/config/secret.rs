@@ -2,13 +2,14 @@
 //!
 //! Owns: finding and reading it, as every file with a secret in it, and what it must be. Refuses to know: what a token is (`hub`).
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::entry::{ConfigError, Entry, quoted};
+use crate::host::files;
 use crate::hub::TokenKey;
 use crate::limits;
 
@@ -57,7 +58,7 @@ pub(super) fn is_for_everybody(metadata: &Metadata) -> bool {
 
 /// Reads no more of the file than shows that it has more than `bytes_max`: not every file ends.
 pub(super) fn read_file(config: &Config, name: &str, bytes_max: usize) -> io::Result<(Vec<u8>, Metadata)> {
-    let file = File::open(beside(config.file.as_deref(), name))?;
+    let file = files::open(&beside(config.file.as_deref(), name), config.again)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
