@@ -79,6 +79,19 @@ fn a_class_talks_and_outlives_its_hub() {
     assert_eq!(complaints, Vec::<String>::new());
 }
 
+#[test]
+fn a_room_that_is_renamed_in_mid_lesson_is_called_so_at_once() {
+    let Some(mut browser) = Browser::start() else { return };
+    let hub = Hub::start("");
+    let li = browser.join(hub.addr, "zh", "李小明");
+    browser.until(&li, "text('title') === 'E00001'");
+    hub.reload_with("[[room]]\nnumber = \"E00001\"\nname = \"<b>三年级二班</b>\"\n");
+    browser.until(&li, "text('title') === '<b>三年级二班</b>' && document.title.includes('三年级二班')");
+    let anna = browser.join(hub.addr, "en", "Anna");
+    browser.until(&anna, "text('title') === '<b>三年级二班</b>'");
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
 /// Somebody whose name and words are markup is shown as just that, comes and goes.
 fn a_stranger_stays_text(browser: &mut Browser, addr: SocketAddr, class: &[&Tab]) {
     let stranger = browser.join(addr, "en", HOSTILE);
