@@ -122,6 +122,9 @@ export function openRoom(app) {
     if (hub.caught) {
       ahead = time - Date.now();
     }
+    if (data.number) {
+      ruled(data);
+    }
     if (dataType === JOIN) {
       people.seat(joiner);
       removed.delete(joiner.id);
@@ -157,9 +160,9 @@ export function openRoom(app) {
       } else if (dataType === ASK) {
         round();
       }
-    }
-    if (data.number) {
-      ruled(data);
+    } else {
+      // What holds here is another now, and perhaps what the room is called.
+      app.changed();
     }
     changed();
   }
@@ -183,9 +186,11 @@ export function openRoom(app) {
     polls.round();
   }
 
-  // Whose room it is, and what holds in it.
-  function ruled({ owner, locked, quiet }) {
+  // Whose room it is, what holds in it, and what it is called.
+  function ruled({ name, owner, locked, quiet }) {
     rule = { owner: owner && owner.id, locked: locked === true, quiet: quiet === true };
+    say(at.title, null);
+    at.title.textContent = room.title = name || room.number;
   }
 
   // Something was heard or done: what follows from it, and what is seen of it.
@@ -361,8 +366,6 @@ export function openRoom(app) {
     }
     standing.mended();
     ruled(data);
-    say(at.title, null);
-    at.title.textContent = room.title = data.name || room.number;
     at.invite.href = '/join?' + new URLSearchParams({ room: room.number });
     room.inside = true;
     at.inside.hidden = at.leave.hidden = at.invite.hidden = false;
