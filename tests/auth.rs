@@ -16,8 +16,8 @@ use std::{
 };
 
 use common::{
-    Client, Hub, NO_RATES, ROOM, data, hang_up, ids, join, leave, resume, resume_token, tcp_from, upgrade_head,
-    with_ref,
+    Client, Hub, NO_RATES, ROOM, classhub, data, hang_up, ids, join, leave, resume, resume_token, tcp_from,
+    upgrade_head, with_ref,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -57,8 +57,7 @@ impl School {
     fn token(&self, toml: &str, args: &[&str]) -> Output {
         let config = self.0.join("classhub.toml");
         fs::write(&config, toml).expect("it can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
-        command.arg("token").arg("--config").arg(config).args(args).output().expect("it runs")
+        classhub().arg("token").arg("--config").arg(config).args(args).output().expect("it runs")
     }
 }
 

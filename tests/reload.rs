@@ -13,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{Client, Hub, NO_RATES, ROOM, Raw, Response, chat, join, tcp};
+use common::{Client, Hub, NO_RATES, ROOM, Raw, Response, chat, classhub, join, tcp};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A file beside the configuration.
@@ -25,8 +25,7 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
 
 /// What `classhub check` says of the file that the hub reads.
 fn check(hub: &Hub) -> String {
-    let mut check = Command::new(env!("CARGO_BIN_EXE_classhub"));
-    let output = check.arg("check").arg("--config").arg(hub.config()).output().expect("it starts");
+    let output = classhub().arg("check").arg("--config").arg(hub.config()).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr).expect("an error is text").trim().replace("classhub: ", "")
 }
@@ -279,7 +278,7 @@ fn more_connections_than_the_system_has_files_for_are_told_of() {
 
 #[test]
 fn without_a_file_there_is_nothing_to_read_again_and_the_hub_stays() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    let mut command = classhub();
     command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut hub = command.spawn().expect("it starts");
     let mut lines =

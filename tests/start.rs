@@ -10,13 +10,13 @@ use std::{
     io::{BufRead, BufReader, PipeReader, Read, pipe},
     net::{Ipv4Addr, SocketAddr},
     os::{fd::AsFd, unix::fs::MetadataExt},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc,
     thread,
 };
 
 use classhub::{host::addresses, page::qr::Qr};
-use common::{Client, Hub, PATIENCE, Response, tcp};
+use common::{Client, Hub, PATIENCE, Response, classhub, tcp};
 use rustix::{
     fs::{Mode, OFlags, open},
     process::{Pid, Signal, kill_process},
@@ -36,7 +36,7 @@ fn for_journal(args: &[&str], beside: u64) -> (BufReader<PipeReader>, Killed) {
     let (reader, writer) = pipe().expect("Linux has pipes");
     let file = File::from(writer.as_fd().try_clone_to_owned().expect("it is open"));
     let metadata = file.metadata().expect("it is open");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    let mut command = classhub();
     command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino() + beside));
     command.args(args).stdin(Stdio::null()).stderr(writer);
     let hub = Killed(command.spawn().expect("the hub starts"));
@@ -151,7 +151,7 @@ fn on_terminal(listen: &str) -> (Vec<String>, Killed) {
     unlockpt(&controller).expect("it is ours");
     let name = ptsname(&controller, Vec::new()).expect("it has a name");
     let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is ours");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    let mut command = classhub();
     command.args(["--listen", listen]).stdin(Stdio::null()).stderr(terminal);
     let hub = Killed(command.spawn().expect("the hub starts"));
     // The command holds the terminal too: without it, the hub's end is the reader's.

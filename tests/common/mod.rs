@@ -39,6 +39,21 @@ pub const NO_LINGER: &str = "[heartbeat]\nlinger_s = 0\n";
 
 // ---- The hub ------------------------------------------------------------------------------------
 
+/// What starts the hub, word for word: the binary, and before it what runs it, where that is for another machine than the one at hand. The
+/// variable is set by cargo's own runner (.cargo/config.toml), which knows nothing of what a test starts.
+pub fn classhub_words() -> Vec<String> {
+    let runner = env::var("CLASSHUB_RUNNER").unwrap_or_default();
+    runner.split_whitespace().chain([env!("CARGO_BIN_EXE_classhub")]).map(str::to_owned).collect()
+}
+
+/// The hub's own command, on any machine.
+pub fn classhub() -> Command {
+    let words = classhub_words();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
 /// A running hub, killed when dropped.
 pub struct Hub {
     /// Where it listens.
@@ -52,7 +67,7 @@ impl Hub {
     /// Starts a hub with this configuration, on a free port unless it says where to listen.
     #[track_caller]
     pub fn start(toml: &str) -> Hub {
-        Hub::start_as(Command::new(env!("CARGO_BIN_EXE_classhub")), toml)
+        Hub::start_as(classhub(), toml)
     }
 
     /// The same, where the system lets it have only so many open files.
@@ -60,7 +75,7 @@ impl Hub {
     pub fn start_with_files(files: u32, toml: &str) -> Hub {
         let mut shell = Command::new("sh");
         let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
-        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_classhub")]);
+        shell.args(["-c", &limited]).args(classhub_words());
         Hub::start_as(shell, toml)
     }
 
@@ -249,8 +264,7 @@ impl Hub {
     /// The most that it may hold in memory, in KiB, as `classhub check` says of its configuration.
     #[track_caller]
     pub fn allowed_kib(&self) -> u64 {
-        let mut check = Command::new(env!("CARGO_BIN_EXE_classhub"));
-        let output = check.arg("check").arg("--config").arg(&self.config).output().expect("the hub starts");
+        let output = classhub().arg("check").arg("--config").arg(&self.config).output().expect("the hub starts");
         let report = String::from_utf8(output.stdout).expect("a report is text");
         let line = report.lines().find_map(|line| line.strip_prefix("# memory, at most ")).expect("it has the sum");
         let mib: f64 = line.trim().trim_end_matches("MiB").trim().parse().expect("a number");

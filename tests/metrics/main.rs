@@ -21,8 +21,8 @@ use std::{
 
 use classhub::host::addresses;
 use common::{
-    BINARY, Client, Hub, NO_LINGER, NO_RATES, PATIENCE, ROOM, Raw, Response, TEXT, chat, hang_up, join, leave, receipt,
-    resume, resume_token, said, tcp, upgrade_head, with_ref,
+    BINARY, Client, Hub, NO_LINGER, NO_RATES, PATIENCE, ROOM, Raw, Response, TEXT, chat, classhub, hang_up, join,
+    leave, receipt, resume, resume_token, said, tcp, upgrade_head, with_ref,
 };
 use serde_json::{Value, json};
 use text::Figures;
@@ -155,8 +155,7 @@ fn check_prints_who_may_see_it() {
         let path =
             std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("metrics-{}.toml", std::process::id()));
         std::fs::write(&path, config).expect("the folder for tests can be written");
-        let mut check = Command::new(env!("CARGO_BIN_EXE_classhub"));
-        let output = check.arg("check").arg("--config").arg(&path).output().expect("it starts");
+        let output = classhub().arg("check").arg("--config").arg(&path).output().expect("it starts");
         std::fs::remove_file(&path).expect("it was written");
         String::from_utf8(output.stdout).expect("text") + &String::from_utf8(output.stderr).expect("text")
     };

@@ -5,16 +5,14 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    process::Command,
     thread,
 };
 
-use super::common::{Hub, ROOM, chat};
+use super::common::{Hub, ROOM, chat, classhub};
 
 /// The exit code, and what it printed where.
 fn status(args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
-    let output = command.arg("status").args(args).output().expect("it starts");
+    let output = classhub().arg("status").args(args).output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

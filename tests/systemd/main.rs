@@ -21,7 +21,7 @@ fn handing_over(socket: impl Into<OwnedFd>, name: &str) -> Command {
     let mut shell = Command::new("sh");
     // Through standard output, so that no other program that a test begins meanwhile has it too.
     let shuffle = "exec 3>&1 >&2 && export LISTEN_PID=$$ && exec \"$0\" \"$@\"";
-    shell.args(["-c", shuffle, env!("CARGO_BIN_EXE_classhub")]).stdout(Stdio::from(socket.into()));
+    shell.args(["-c", shuffle]).args(common::classhub_words()).stdout(Stdio::from(socket.into()));
     shell.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
     shell
 }

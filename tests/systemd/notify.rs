@@ -5,14 +5,13 @@ use std::{
     os::linux::net::SocketAddrExt,
     os::unix::net::{SocketAddr, UnixDatagram},
     path::Path,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Signal, kill_process};
 
-use crate::common::{Hub, PATIENCE, ROOM, leave, tcp};
+use crate::common::{Hub, PATIENCE, ROOM, classhub, leave, tcp};
 use crate::{handing_over, listener};
 
 /// A service manager that has nothing but ears.
@@ -74,7 +73,7 @@ fn it_is_ready_once_it_listens() {
     drop(socket);
     address.set_ip([127, 77, 1, 1].into());
     let config = format!("listen = [\"{address}\"]\n");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    let mut command = classhub();
     command.env("NOTIFY_SOCKET", &manager.address);
     assert!(std::net::TcpStream::connect(address).is_err());
     // Nobody has been told where it listens when this is heard: that it listens is all there is to go by.

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Client, Hub, PATIENCE, Response, tcp};
+use crate::common::{Client, Hub, PATIENCE, Response, classhub, classhub_words, tcp};
 use crate::{handing_over, has, listener};
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -45,11 +45,7 @@ fn a_socket_named_http_stands_for_what_the_configuration_says() {
 #[test]
 fn a_socket_named_tls_stands_for_the_listeners_of_tls_alone() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("handed-over-{}", std::process::id()));
-    let made = Command::new(env!("CARGO_BIN_EXE_classhub"))
-        .args(["cert", "--name", "board.local", "--out"])
-        .arg(&folder)
-        .stdout(Stdio::null())
-        .status();
+    let made = classhub().args(["cert", "--name", "board.local", "--out"]).arg(&folder).stdout(Stdio::null()).status();
     assert!(made.expect("the hub starts").success());
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
     let config = format!("[tls]\ncert = {cert:?}\nkey = {key:?}\nlisten = [\"127.0.0.1:1\"]\n");
@@ -95,7 +91,7 @@ fn a_socket_that_does_not_listen_is_refused_by_name() {
 #[test]
 fn what_was_meant_for_another_process_is_left_alone() {
     // As after a shell that was meant, and has begun a hub.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_classhub"));
+    let mut command = classhub();
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "web");
     let hub = Hub::start_as(command, "");
     is_served(knock(hub.addr));
@@ -145,7 +141,7 @@ fn systemds_own_tool_hands_over_what_the_hub_takes() {
     let [first, second] = [free(), free()];
     let mut command = Command::new("systemd-socket-activate");
     command.args(["-l", &first.to_string(), "-l", &second.to_string(), "--fdname=http:http"]);
-    let child = command.arg(env!("CARGO_BIN_EXE_classhub")).stdin(Stdio::null()).spawn();
+    let child = command.args(classhub_words()).stdin(Stdio::null()).spawn();
     // The hub replaces the tool, as soon as somebody knocks.
     let _hub = Ended(child.expect("it is there"));
     let until = Instant::now() + PATIENCE;

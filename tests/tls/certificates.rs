@@ -6,7 +6,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{NOW_S, folder, issued, order};
+use super::{NOW_S, common, folder, issued, order};
 
 const DAY_S: u64 = 86_400;
 const FILES: [&str; 4] = ["ca.key", "ca.pem", "cert.pem", "key.pem"];
@@ -259,7 +259,7 @@ fn a_certificate_without_its_authority_shows_none() {
 // ---- As it is typed -----------------------------------------------------------------------------
 
 fn classhub(arguments: &[&str], folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_classhub")).args(arguments).current_dir(folder).output().expect("it starts")
+    common::classhub().args(arguments).current_dir(folder).output().expect("it starts")
 }
 
 fn text(bytes: &[u8]) -> String {
