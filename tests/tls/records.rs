@@ -732,8 +732,9 @@ fn no_cut_and_no_flipped_byte_of_a_handshake_is_survived() {
                     class.trip(member);
                 }
                 class.say_bytes(member, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                // Not the same each time: what a client says may be a byte shorter than what it said before.
                 length = class.wire(member).input.len();
-                if length == 0 {
+                if at >= length {
                     break;
                 }
                 class.wire(member).input[at] ^= 0x80 >> (at % 8);
