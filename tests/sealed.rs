@@ -195,6 +195,38 @@ fn who_comes_back_sealed_is_replayed_what_was_said_in_the_clear() {
 }
 
 #[test]
+fn an_upgrade_leaves_everyone_the_voice_and_the_key_that_they_had() {
+    let (first, second) = (Key::new(1), Key::new(2));
+    let hub = start(&[&first, &second], "");
+    let mut plain = hub.join("plain");
+    let mut anna = Sealed::connect(&hub, &first);
+    anna.join(&join(ROOM, "anna"));
+    plain.recv_json();
+    let mut nonces = Vec::new();
+    for upgrade in 1..=3 {
+        plain.send_json(&chat(ROOM, &upgrade.to_string()));
+        let frame = anna.client.recv();
+        nonces.push(frame.payload[2..14].to_vec());
+        assert_eq!(first.open(&frame), plain.recv_json());
+        // The key is taken away meanwhile, and is for those who have it.
+        hub.configure(&format!("{NO_RATES}{}", second.toml()));
+        hub.upgrade(upgrade);
+        anna.send(&chat(ROOM, "under the first"));
+        let said = anna.recv();
+        assert_eq!(data(&said)["content"], "under the first");
+        assert_eq!(plain.recv_json(), said);
+        let mut late = Sealed::connect(&hub, &first);
+        late.send(&join("another", "late"));
+        assert_eq!(late.client.recv_json()["code"], "key");
+        let mut bert = Sealed::connect(&hub, &second);
+        bert.join(&join("another", &format!("bert {upgrade}")));
+    }
+    nonces.sort();
+    nonces.dedup();
+    assert_eq!(nonces.len(), 3, "no nonce comes twice");
+}
+
+#[test]
 fn a_room_speaks_under_one_key_at_a_time() {
     let (first, second) = (Key::new(1), Key::new(2));
     let hub = start(&[&first, &second], "[heartbeat]\nlinger_s = 60\n");

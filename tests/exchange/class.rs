@@ -34,7 +34,7 @@ pub struct Wire {
 #[derive(Clone)]
 pub struct Socket {
     wire: Rc<RefCell<Wire>>,
-    name: usize,
+    pub name: usize,
     /// Who read and wrote, in order, over all sockets.
     order: Rc<RefCell<Vec<(&'static str, usize)>>>,
 }
@@ -138,6 +138,11 @@ impl Class {
     pub fn socket(&self) -> Socket {
         let wire = Rc::new(RefCell::new(Wire { room: ENDLESS, ..Wire::default() }));
         Socket { wire, name: self.members.len(), order: self.order.clone() }
+    }
+
+    /// The same socket again, for whoever has it next.
+    pub fn socket_of(&self, member: usize) -> Socket {
+        Socket { wire: self.members[member].1.clone(), name: member, order: self.order.clone() }
     }
 
     /// Connects, and says nothing yet.

@@ -9,3 +9,4 @@ mod patience;
 mod recovery;
 mod reload;
 mod room_log;
+mod upgrade;

@@ -17,7 +17,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, StreamOwned};
 
-use super::common::{Client, Hub, NO_RATES, ROOM, Response, chat, data, join, narrow_tcp, seq, tcp, upgrade_head};
+use super::common::{
+    Client, Hub, NO_RATES, ROOM, Response, chat, data, join, narrow_tcp, resume, resume_token, seq, tcp, upgrade_head,
+};
 use super::{client_config, folder, issued, localhost, order};
 
 type Secure = StreamOwned<ClientConnection, TcpStream>;
@@ -158,6 +160,34 @@ fn a_class_of_both_hears_the_same_in_the_same_order() {
     }
     for client in &mut under_tls {
         assert_eq!(heard(&mut || client.recv_json()), first);
+    }
+}
+
+#[test]
+fn an_upgrade_has_them_come_back_unseen() {
+    let folder = issued();
+    let hub = Hub::start(&config(&folder, "[heartbeat]\nlinger_s = 60\n"));
+    let mut plain = hub.join("plain");
+    for (n, version) in [&TLS13, &TLS12].into_iter().enumerate() {
+        let trusting = client_config(&folder, &[version]);
+        let mut client = connect(&hub, &trusting);
+        let reply = client.join(ROOM, "secure");
+        if n == 0 {
+            plain.recv_json();
+        }
+        hub.upgrade(n + 1);
+        client.expect_close(1001);
+        let mut back = connect(&hub, &trusting);
+        let reply = back.join_with(&resume(ROOM, "secure", &resume_token(&reply), seq(&reply)));
+        assert!(data(&reply).get("members").is_none(), "{reply}");
+        back.say("nobody has seen it");
+        plain.hear("nobody has seen it");
+        if n == 0 {
+            back.close();
+            plain.recv_json();
+            connect(&hub, &trusting).join(ROOM, "secure");
+            plain.recv_json();
+        }
     }
 }
 
