@@ -28,6 +28,10 @@
 //! for as long as somebody sits there, ids, numbers and a connection's seats in places of their own (heapless). Tables are reserved at once and
 //! touched when used: a thousand small rooms cost what is in them. A room's frames grow with what is said to their limit, and are given back.
 //!
+//! **One program follows another.** Between two turns the hub and its connections can be written down ([`net::exchange::Exchange::save`]) and read
+//! again by another process, or by the next program in this one: a document of what everybody is, and beside it the rooms' frames as they are
+//! ([`base::state`]). What the operator wants to be different by then is applied as to any running hub.
+//!
 //! **A turn** begins when the poll returns and uses one reading of the clocks. The one thread accepts, reads each ready connection once, lets the
 //! hub do what each message means, lets deadlines expire, and ends by closing whoever is to go and flushing whatever changed
 //! ([`net::exchange::Exchange`]). The hub never sees a connection: its effects are calls on an [`hub::Outlet`], in the order of the wire.
