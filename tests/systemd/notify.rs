@@ -110,6 +110,25 @@ fn it_tells_who_is_here_and_that_it_goes() {
 }
 
 #[test]
+fn a_reload_has_a_beginning_and_an_end_whatever_comes_of_it() {
+    let manager = Manager::new();
+    let hub = manager.start(&[]);
+    manager.hear_until("READY=1\nSTATUS=0 rooms, 0 members");
+    let mut before_us = 0;
+    // The configuration is the same, and then it is wrong.
+    for _ in 0..2 {
+        hub.reload();
+        let begins = manager.hear();
+        let says = begins.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{begins}"));
+        let begun_us: u64 = says.parse().expect("a number");
+        assert!(begun_us > before_us);
+        before_us = begun_us;
+        assert_eq!(manager.hear(), "READY=1\nSTATUS=0 rooms, 0 members");
+        hub.configure("nonsense = 1\n");
+    }
+}
+
+#[test]
 fn a_hub_that_is_fed_no_processor_feeds_no_watchdog() {
     let manager = Manager::new();
     let period = Duration::from_millis(500);
