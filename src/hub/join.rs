@@ -201,7 +201,7 @@ impl Hub {
         self.watch(who, now.monotonic_ms);
     }
 
-    /// Sees to it that there is a place for one more seat: where lingering seats have taken the rest, the one that has lingered longest
+    /// Sees to it that there is a place for one more seat: where lingering seats have taken the rest, the one whose time is nearest
     /// ends. It can't be that all are held: each connection has no more than its own share of them, and the joiner has some left; but where the
     /// operator has just made the shares smaller, those who had more keep them for as long as they sit there.
     fn make_place(&mut self, now: Now, outlet: &mut impl Outlet) {

@@ -38,7 +38,7 @@ impl Model {
             *join_by_ms = now.monotonic_ms + limits::JOIN_MS;
         }
         let is_another = !peer.id.is_empty() && *peer.id != *member.id;
-        let is_full = peer.seats.len() == self.settings.rooms_per_connection as usize;
+        let is_full = peer.seats.len() >= self.settings.rooms_per_connection as usize;
         let given = resume.token.as_ref().and_then(|token| self.given.get(&**token));
         let given = given.filter(|given| Some(given.room) == found && *given.id == *member.id);
         let opens = given.map(|given| given.joined_seq);
@@ -120,7 +120,7 @@ impl Model {
     /// A new seat.
     fn sit(&mut self, asked: &Asked, room: usize, claim: Option<Claim>, rest: Option<u64>, look: &dyn Look) {
         let Asked { now, member, .. } = *asked;
-        if self.seats() == self.seats_max {
+        if self.seats() >= self.seats_max {
             self.end_longest_linger(now, look);
         }
         let text: Rc<str> = text::member(member).into();
@@ -241,17 +241,17 @@ impl Model {
         self.rooms.push(Room::made(number, now));
         Some(self.rooms.len() - 1)
     }
-    /// There are as many seats as there may be: the one that has lingered longest ends early.
+    /// There are as many seats as there may be: of those that linger, the one whose time is nearest ends early.
     fn end_longest_linger(&mut self, now: Now, look: &dyn Look) {
         let lingering = || {
             let rooms = self.standing.iter().copied();
             let seats = rooms.flat_map(|room| (0..self.rooms[room].seats.len()).map(move |place| (room, place)));
             seats.filter_map(|(room, place)| {
-                Some((self.rooms[room].seats[place].linger.as_ref()?.since_ms, room, place))
+                Some((self.rooms[room].seats[place].linger.as_ref()?.until_ms, room, place))
             })
         };
-        let Some(longest) = lingering().map(|(since_ms, ..)| since_ms).min() else { return };
-        let equal = lingering().filter(|(since_ms, ..)| *since_ms == longest);
+        let Some(nearest_ms) = lingering().map(|(until_ms, ..)| until_ms).min() else { return };
+        let equal = lingering().filter(|(until_ms, ..)| *until_ms == nearest_ms);
         let sits =
             |room: usize, place: usize| look.sits(&self.rooms[room].number, &self.rooms[room].seats[place].member);
         let Some((_, room, place)) = equal.min_by_key(|(_, room, place)| sits(*room, *place)) else { return };

@@ -3,8 +3,8 @@
 //! Owns: which seeds run, on how many threads, and how a failure is told. Refuses to know: what is checked; that is `judge`'s, beside what
 //! happens (`world`), who takes part (`crowd`), what they say (`client`), do with rooms of their own (`teaching`) and remember (`person`), when it
 //! arrives (`delivery`), what should come of it (`model`, with its `peer`s, their `joining`, its `room`s, their `frame`s and `moderation`, and
-//! `expected`, in the words of `text`), what did (`counts`), the wires between (`network`), and how one process
-//! leaves all of it to the next (`upgrade`).
+//! `expected`, in the words of `text`), what did (`counts`), the wires between (`network`), what
+//! changes while it goes on (`reload`), and how one process leaves all of it to the next (`upgrade`).
 //!
 //! `CLASSHUB_SIM_SEEDS=200` runs so many seeds, `CLASSHUB_SIM_SEED=7` that one again, and tells every seed: a seed is the same run for ever.
 
@@ -21,6 +21,7 @@ mod moderation;
 mod network;
 mod peer;
 mod person;
+mod reload;
 mod rng;
 mod room;
 mod teaching;

@@ -43,7 +43,7 @@ pub struct Room {
     pub number: String,
     pub configured: bool,
     pub rule: Rule,
-    name: String,
+    pub name: String,
     desc: String,
     /// As JSON: whose word counts here, or did last, or should.
     owner: Rc<str>,

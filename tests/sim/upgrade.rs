@@ -19,6 +19,13 @@ impl World {
         if self.live.iter().any(is_unsure) || self.options.reply_bytes < 32 << 20 {
             return Ok(());
         }
+        // Leaves that go out at once, in no turn, may be too much for somebody who lags: a turn alone knows for whom.
+        let leaves =
+            |who: &usize| self.model.is_open(*who) && !self.clients[*who].wire.borrow().reading.is_between_messages();
+        let lags = |who: &usize| self.clients[*who].wire.borrow().refused;
+        if self.model.settings.linger_s == 0 && self.live.iter().any(leaves) && self.live.iter().any(lags) {
+            return Ok(());
+        }
         for who in &self.live {
             let is_between = self.clients[*who].wire.borrow().reading.is_between_messages();
             if self.model.is_open(*who) && !is_between {

@@ -28,6 +28,8 @@ pub const LATE_MS: u64 = 2 * classhub::base::TICK_MS + 25_000 / limits::TIMERS_T
 const STEPS_TOLD: usize = 40;
 /// So often is the hub upgraded, on average.
 const STEPS_AN_UPGRADE: usize = 300;
+/// So often does the operator decide anew.
+const STEPS_A_RELOAD: usize = 300;
 /// No frame here is larger, but for rosters.
 pub const FRAME_MAX: usize = 24 * 1024;
 
@@ -57,6 +59,7 @@ pub struct World {
     pub slow: usize,
     pub bursts: usize,
     pub upgrades: usize,
+    pub reloads: usize,
     /// The newest frame of each room, a turn ago.
     pub seqs: Vec<u64>,
     pub dues: Vec<u64>,
@@ -163,6 +166,7 @@ impl World {
             slow: 0,
             bursts: 0,
             upgrades: 0,
+            reloads: 0,
             seqs: Vec::new(),
             dues: Vec::new(),
             rng,
@@ -185,8 +189,8 @@ impl World {
             false => self.wind_up()?,
         }
         Ok(format!(
-            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow, {} upgrades; {}",
-            self.step, self.told, self.slow, self.bursts, self.upgrades, self.model.counts
+            "{} steps, {clients} clients, {} frames, {} too slow, {} bursts of the slow, {} upgrades, {} reloads; {}",
+            self.step, self.told, self.slow, self.bursts, self.upgrades, self.reloads, self.model.counts
         ))
     }
 
@@ -205,7 +209,10 @@ impl World {
         self.pass(ms);
         let delivery = self.choose();
         self.turn(delivery, newcomers)?;
-        if self.rng.below(STEPS_AN_UPGRADE) == 0 { self.upgrade() } else { Ok(()) }
+        if self.rng.below(STEPS_AN_UPGRADE) == 0 {
+            self.upgrade()?;
+        }
+        if self.rng.below(STEPS_A_RELOAD) == 0 { self.reload() } else { Ok(()) }
     }
 
     pub fn begin(&mut self) {
