@@ -79,7 +79,7 @@ struct Class {
     settings: Settings,
     setting: Setting,
     now: Now,
-    /// When anybody last did anything, or anything was to be seen of a room, and what.
+    /// When the hub last read anything, or anything was to be seen of a room, and what.
     changed_ms: u64,
     rooms: Vec<(u64, usize)>,
     clients: Vec<Client>,
@@ -148,7 +148,7 @@ impl Class {
         match step.act {
             Act::Wait(wait) => return self.wait(wait),
             Act::Jump(to) => return self.now.wall_ms = u64::from(to) << 36,
-            _ => self.changed_ms = self.now.monotonic_ms,
+            _ => {}
         }
         let client = self.places[step.who].filter(|client| !self.clients[*client].wire.borrow().dropped);
         if let Act::Connect { address, head } = step.act {
@@ -344,6 +344,7 @@ impl Class {
     // ---- A turn, and what must be true after it -------------------------------------------------
 
     fn turn(&mut self) {
+        let unread = self.unread_bytes();
         // A read takes 16 KiB; nobody has sent more than a few of them. Once in any case, as every turn does: who has rested is read again.
         for _ in 0..200 {
             self.exchange.read_ready(self.now);
@@ -353,6 +354,9 @@ impl Class {
             }
         }
         assert!(!self.exchange.has_ready(), "somebody is read over and over again");
+        if self.unread_bytes() < unread {
+            self.changed_ms = self.now.monotonic_ms;
+        }
         self.exchange.expire(self.now);
         self.exchange.finish(self.now);
         for client in self.places.into_iter().flatten() {
@@ -502,7 +506,13 @@ impl Class {
         }
     }
 
-    /// A room in which nothing was said for long has given back what its log's buffer had to spare.
+    /// What was sent and the hub has yet to read.
+    fn unread_bytes(&self) -> usize {
+        self.clients.iter().map(|client| client.wire.borrow().to_hub.len()).sum()
+    }
+
+    /// A room in which nothing was said for long has given back what its log's buffer had to spare. What is said comes to it when it is read,
+    /// which may be long after it was sent; and a frame may take the place of one that was as long.
     fn check_quiet(&mut self) {
         let hub = self.exchange.hub();
         let seen = |number: &&str| Some((hub.log_bytes(number)?, hub.roster(number)?.len()));
