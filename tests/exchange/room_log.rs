@@ -5,7 +5,8 @@
 use classhub::hub::{RoomSettings, Settings};
 use classhub::limits;
 use classhub::net::exchange::Options;
-use serde_json::json;
+use classhub::wire::frame;
+use serde_json::{Value, json};
 
 use super::class::{Class, ENDLESS, numbered, settings, text};
 
@@ -243,6 +244,36 @@ fn rule_5_a_quiet_rooms_buffer_shrinks_to_its_frames() {
     class.now = class.now.after_ms(limits::QUIET_MS + 100);
     class.turn();
     assert_eq!(class.log_bytes(), (held, held as usize));
+}
+
+#[test]
+fn rule_5_what_is_let_go_of_where_nothing_is_said_leaves_the_buffer_too() {
+    let mut class = Class::of(2, Settings { history: 10, ..settings() });
+    let (away, back) = (class.connect(), class.connect());
+    class.join(away, "R");
+    class.turn();
+    let welcome: Value = serde_json::from_slice(frame::payload(&class.frames(away)[0])).unwrap();
+    let token = &welcome["resultBody"]["extendFields"]["resumeToken"];
+    class.wire(1).room = 0;
+    for n in 0..15 {
+        class.say(0, "R", &text(n, 300));
+        class.turn();
+    }
+    class.now = class.now.after_ms(limits::QUIET_MS + 100);
+    class.turn();
+    let (held, buffer) = class.log_bytes();
+    assert_eq!(held, buffer as u64);
+    // The last who had not passed them does now, and somebody comes back, whom nobody hears of.
+    class.make_room(1, ENDLESS);
+    let data = json!({"from": {"id": away.to_string()}, "roomNumber": "R"});
+    let shown = json!({"resumeToken": token, "lastSeq": 15});
+    class.send(back, json!({"msgType": 2, "textData": {"dataType": 1, "data": data}, "extendFields": shown}));
+    class.turn();
+    assert!(class.log_bytes().0 < held, "it is ten frames now");
+    class.now = class.now.after_ms(limits::QUIET_MS + 100);
+    class.turn();
+    let (held, buffer) = class.log_bytes();
+    assert_eq!(held, buffer as u64);
 }
 
 #[test]
