@@ -118,6 +118,18 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn what_is_sealed_for_one_who_comes_into_a_quiet_room_has_no_more_than_its_place() {
+        let seals = Seals::new(&[SealKeySettings { id: 1, key: [7; 32] }], &[1; 32]);
+        let mut logs = Logs::default();
+        for _ in 0..3 {
+            logs.append(100, |out| out.resize(out.len() + 100, b'x'));
+        }
+        logs.seal_with(seals.first(), &seals);
+        let sealed = logs.of(true);
+        assert_eq!(sealed.buffer_bytes() as u64, sealed.held_bytes());
+    }
+
     proptest! {
         /// Whenever it is begun and whatever goes, the sealed log has exactly the frames of the plain one, under the same numbers.
         #[test]
