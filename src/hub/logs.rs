@@ -46,6 +46,10 @@ impl Logs {
             let log = Log::behind(self.plain.seq() - self.plain.frames() as u64);
             self.sealed = Some(Sealed { key, log });
             self.seal_new(seals);
+            if let Some(sealed) = &mut self.sealed {
+                // Who comes back says nothing that others hear, and nobody looks after the buffers of a room where nothing is said.
+                sealed.log.shrink();
+            }
         }
     }
 

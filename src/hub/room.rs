@@ -566,6 +566,10 @@ impl Room {
             slowest = gone;
         }
         self.logs.let_go(newest.saturating_sub(bounds.history as u64).min(slowest).max(gone));
+        if self.tidy {
+            // Somebody came back, and nothing was said: nobody looks after the room's buffer until something is.
+            self.logs.shrink();
+        }
     }
 
     /// Offers one seat what it is owed, or a slice of it. Says whether all that was offered was taken, and whether that was anything.
