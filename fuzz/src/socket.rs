@@ -118,6 +118,7 @@ impl Drop for Socket {
 #[derive(Debug)]
 pub enum Frame<'a> {
     Text(&'a [u8]),
+    Binary(&'a [u8]),
     Ping,
     Pong,
     Close(Option<u16>),
@@ -126,7 +127,7 @@ pub enum Frame<'a> {
 /// The first whole frame in `bytes`, and how long it is; `None` where there is none yet.
 pub fn frame(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     let [first, second, ..] = *bytes else { return None };
-    assert!(matches!(first, 0x81 | 0x88 | 0x89 | 0x8A), "a frame that begins with {first:#x}");
+    assert!(matches!(first, 0x81 | 0x82 | 0x88 | 0x89 | 0x8A), "a frame that begins with {first:#x}");
     assert!(second & 0x80 == 0, "a masked frame of a server");
     let (header, length) = match second {
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
@@ -135,10 +136,11 @@ pub fn frame(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     };
     let shortest = if length < 126 { 2 } else { 4 + 6 * usize::from(length > 0xFFFF) };
     assert!(header == shortest && length < 1 << 20, "{length} bytes behind a header of {header}");
-    assert!(first == 0x81 || length <= 125, "a control frame of {length} bytes");
+    assert!(first < 0x88 || length <= 125, "a control frame of {length} bytes");
     let payload = bytes.get(header..header + length)?;
     let frame = match first {
         0x81 => Frame::Text(payload),
+        0x82 => Frame::Binary(payload),
         0x89 => Frame::Ping,
         0x8A => Frame::Pong,
         _ => match payload {

@@ -5,6 +5,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
+use crate::voice::{UNKNOWN, Voice};
+
 /// A hub, and what is done to it.
 #[derive(Debug)]
 pub struct Play {
@@ -26,6 +28,16 @@ pub struct Setting {
     pub is_limited_by_address: bool,
     /// The system tells how much of what was written is unsent.
     pub tells_unsent: bool,
+    /// There are keys, and who has one may speak sealed.
+    pub has_keys: bool,
+    /// Nobody joins who does not.
+    pub requires_sealed: bool,
+    /// Nobody joins without a token of the school's.
+    pub asks_token: bool,
+    /// The rooms that are always there have passcodes.
+    pub has_passcodes: bool,
+    /// The owner of the first room is known by the id alone.
+    pub trusts_owner_id: bool,
 }
 
 /// One thing that is done. Unless it `ends_turn`, the next is done in the same turn of the hub.
@@ -43,11 +55,14 @@ pub enum Act {
     Connect {
         address: u8,
         head: Head,
+        voice: Voice,
     },
     Join {
         id: u8,
-        token: Token,
+        access: Access,
         passcode: Passcode,
+        owner_passcode: Passcode,
+        resume: Resume,
         last_seq: LastSeq,
     },
     Leave,
@@ -95,8 +110,25 @@ pub enum Head {
     Wrong,
 }
 
+/// What a join shows of the school's tokens. Those that are wrong all say that their bearer is the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    None,
+    /// For this id, in this room and another.
+    Right,
+    /// For this id, which owns whatever room it is in.
+    Owner,
+    /// For this id, until a time that is soon.
+    Timed,
+    Expired,
+    ElsewhereOnly,
+    SomebodyElses,
+    Forged,
+}
+
+/// What a join shows of an earlier seat.
 #[derive(Clone, Copy, Debug)]
-pub enum Token {
+pub enum Resume {
     None,
     /// The latest that was given for this id in this room.
     Own,
@@ -105,7 +137,7 @@ pub enum Token {
     Wrong,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passcode {
     None,
     Right,
@@ -131,7 +163,7 @@ pub enum Wait {
 
 impl<'a> Arbitrary<'a> for Play {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
-        let bits: u8 = bytes.arbitrary()?;
+        let bits = u16::from_le_bytes(bytes.arbitrary()?);
         let bit = |n: u8| bits >> n & 1 == 1;
         let setting = Setting {
             lingers: bit(0),
@@ -142,6 +174,11 @@ impl<'a> Arbitrary<'a> for Play {
             may_owe_much: !bit(5),
             is_limited_by_address: bit(6),
             tells_unsent: bit(7),
+            has_keys: bit(8),
+            requires_sealed: bit(8) && bit(9),
+            asks_token: bit(10),
+            has_passcodes: bit(11),
+            trusts_owner_id: bit(12),
         };
         let mut steps = Vec::new();
         while !bytes.is_empty() {
@@ -159,17 +196,35 @@ impl<'a> Arbitrary<'a> for Step {
             0 | 1 => {
                 let of = more()?;
                 let head = [Head::Upgrade, Head::Upgrade, Head::Half, Head::Wrong][usize::from(of >> 6)];
-                Act::Connect { address: of & 3, head }
+                let voice = match of >> 2 & 7 {
+                    0..=3 => Voice::Plain,
+                    4 | 5 => Voice::Sealed(0),
+                    6 => Voice::Sealed(1),
+                    _ => Voice::Sealed(UNKNOWN),
+                };
+                Act::Connect { address: of & 3, head, voice }
             }
             2..=5 => {
-                let [id, of] = [more()?, more()?];
-                let token = match of & 7 {
-                    0..=2 => Token::None,
-                    3..=5 => Token::Own,
-                    6 => Token::Any(id >> 2),
-                    _ => Token::Wrong,
-                };
+                let [id, of, shows] = [more()?, more()?, more()?];
+                let access = [
+                    Access::None,
+                    Access::Right,
+                    Access::Owner,
+                    Access::Timed,
+                    Access::Expired,
+                    Access::ElsewhereOnly,
+                    Access::SomebodyElses,
+                    Access::Forged,
+                ][usize::from(shows & 7)];
                 let passcode =
+                    [Passcode::None, Passcode::Right, Passcode::Right, Passcode::Wrong][usize::from(shows >> 3 & 3)];
+                let resume = match of & 7 {
+                    0..=2 => Resume::None,
+                    3..=5 => Resume::Own,
+                    6 => Resume::Any(id >> 2),
+                    _ => Resume::Wrong,
+                };
+                let owner_passcode =
                     [Passcode::None, Passcode::None, Passcode::Right, Passcode::Wrong][usize::from(of >> 3 & 3)];
                 let last_seq = match of >> 5 {
                     0..=2 => LastSeq::None,
@@ -179,7 +234,7 @@ impl<'a> Arbitrary<'a> for Step {
                     6 => LastSeq::Beyond,
                     _ => LastSeq::Endless,
                 };
-                Act::Join { id: id & 3, token, passcode, last_seq }
+                Act::Join { id: id & 3, access, passcode, owner_passcode, resume, last_seq }
             }
             6 => Act::Leave,
             7..=10 => {

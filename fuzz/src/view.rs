@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::door::Shown;
+
 /// What somebody asked, known by the `ref` that it was asked with: its place in a list of all.
 #[derive(Debug)]
 pub struct Asked {
@@ -14,11 +16,13 @@ pub struct Asked {
     pub id: Option<&'static str>,
     pub room: &'static str,
     pub ask: Ask,
+    /// How many turns there were before.
+    pub turn: usize,
 }
 
 #[derive(Debug)]
 pub enum Ask {
-    Join { shows_token: bool, last_seq: Option<u64> },
+    Join { shown: Shown, last_seq: Option<u64> },
     Say { data_type: u64, bytes: usize },
     Rule { locked: Option<bool>, quiet: Option<bool> },
     Remove { id: &'static str },
@@ -81,7 +85,7 @@ impl View {
     /// A seat was given, by this reply to what was `asked`.
     pub fn begin(body: &Value, asked: &Asked) -> View {
         let (room, extend) = (&body["textData"]["data"], &body["extendFields"]);
-        let Ask::Join { shows_token, last_seq } = asked.ask else { panic!("a seat for {asked:?}") };
+        let Ask::Join { shown, last_seq } = asked.ask else { panic!("a seat for {asked:?}") };
         let id = asked.id.expect("a join has an id");
         assert_eq!(text(&room["newJoinMember"]["id"], "the joiner"), id);
         assert_eq!(text(&room["number"], "the room"), asked.room);
@@ -98,7 +102,7 @@ impl View {
                 assert!(joined_seq <= seen);
             }
             None => {
-                assert!(shows_token && gap.is_null() && last_seq == Some(seen), "{extend} for {asked:?}");
+                assert!(shown.resumes && gap.is_null() && last_seq == Some(seen), "{extend} for {asked:?}");
             }
         }
         let rule = holds(room);
