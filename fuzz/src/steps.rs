@@ -101,6 +101,19 @@ pub enum Act {
     Wait(Wait),
     /// The wall clock jumps.
     Jump(u8),
+    /// The operator decides some of it anew.
+    Reload(Reload),
+}
+
+/// What an operator may decide anew here: what everybody has to show stays as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload {
+    pub lingers: bool,
+    pub is_rated: bool,
+    pub auto_create: bool,
+    pub has_long_history: bool,
+    pub has_large_logs: bool,
+    pub is_limited_by_address: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -270,7 +283,19 @@ impl<'a> Arbitrary<'a> for Step {
             21 | 22 => Act::Block([0, 1, 10, 100, 500, 1000, 3000, 8000][usize::from(more()? & 7)]),
             23 | 24 => Act::Take(usize::from(more()?) * 8 + 1),
             25 | 26 => Act::Read,
-            27..=30 => {
+            30 => {
+                let of = more()?;
+                let bit = |n: u8| of >> n & 1 == 1;
+                Act::Reload(Reload {
+                    lingers: bit(0),
+                    is_rated: bit(1),
+                    auto_create: !bit(2),
+                    has_long_history: bit(3),
+                    has_large_logs: bit(4),
+                    is_limited_by_address: bit(6),
+                })
+            }
+            27..=29 => {
                 let waits = [1, 64, 1000, 3000, 5000, 10_000, 31_000];
                 Act::Wait(waits.get(usize::from(more()? & 7)).map_or(Wait::ToDeadline, |ms| Wait::Ms(*ms)))
             }

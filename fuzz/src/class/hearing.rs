@@ -72,7 +72,7 @@ impl Class {
         assert!(code != Some(1003) || offences.unsupported, "nothing came that is not spoken here");
         if code == Some(1008) {
             let never_joined = id.is_none() && *hesitated_ms >= limits::JOIN_MS;
-            let is_flood = self.setting.is_rated || offences.limited >= limits::REFUSALS as u64;
+            let is_flood = self.loosest.is_rated || offences.limited >= limits::REFUSALS as u64;
             let is_bad = offences.bad >= limits::BAD_IN_A_ROW.into();
             let is_guessing = offences.wrong >= limits::WRONG_CREDENTIALS.into();
             assert!(never_joined || is_flood || is_bad || is_guessing || offences.unopened, "{offences:?}");
@@ -181,7 +181,7 @@ impl Class {
                 assert!(offences.unopened, "it named no key but its own");
                 offences.last_word = Some(1008);
             }
-            ("rate_limited", None) => assert!(self.setting.is_rated),
+            ("rate_limited", None) => assert!(self.loosest.is_rated),
             ("bad_json" | "unknown_type" | "no_such_message" | "not_joined", None) => {}
             (_, None) => panic!("{message} for what nobody asked"),
             (_, Some(asked)) => assert!(by_itself, "{message} for {asked:?}"),
@@ -190,7 +190,7 @@ impl Class {
         offences.limited += u64::from(code == "rate_limited");
         let Some(asked) = asked.filter(|asked| matches!(asked.ask, Ask::Join { .. })) else {
             assert!(!matches!(code, "token" | "passcode" | "encryption" | "key") || asked.is_none(), "{message}");
-            assert!(code != "rate_limited" || self.setting.is_rated);
+            assert!(code != "rate_limited" || self.loosest.is_rated);
             return;
         };
         let (id, shown) = Self::join_of(asked);

@@ -22,7 +22,7 @@ use classhub::wire::seal::Side;
 
 use crate::door::{Door, OWNED_ROOM, OWNER, OWNER_PASSCODE, PASSCODE, WORD_ROOM};
 use crate::socket::{Socket, Wire, append_frame};
-use crate::steps::{Act, Head, Play, Setting, Step, Wait};
+use crate::steps::{Act, Head, Play, Reload, Setting, Step, Wait};
 use crate::view::{Asked, View};
 use crate::voice::{Keys, Voice};
 
@@ -101,6 +101,8 @@ pub struct Class {
     options: Options,
     settings: Settings,
     setting: Setting,
+    /// As the settings before: the loosest that there were, of what may be decided anew.
+    loosest: Setting,
     door: Door,
     keys: Keys,
     now: Now,
@@ -142,48 +144,7 @@ impl Class {
 
     fn new(setting: Setting) -> Class {
         let door = Door::new(setting);
-        let word = |word: &str| Some(Passcode(word.into()));
-        let passcode = if setting.has_passcodes { word(PASSCODE) } else { None };
-        let owned = RoomSettings {
-            number: OWNED_ROOM.into(),
-            owner: Some(Member { id: OWNER.into(), ..Member::default() }),
-            passcode: passcode.clone(),
-            owner_passcode: if setting.trusts_owner_id { None } else { word(OWNER_PASSCODE) },
-            ..RoomSettings::default()
-        };
-        let with_word = RoomSettings {
-            number: WORD_ROOM.into(),
-            passcode,
-            owner_passcode: word(OWNER_PASSCODE),
-            ..RoomSettings::default()
-        };
-        let settings = Settings {
-            heartbeat_interval_s: 20,
-            linger_s: if setting.lingers { 5 } else { 0 },
-            rooms: ROOMS,
-            members_per_room: SEATS,
-            rooms_per_connection: 2,
-            messages_per_second: if setting.is_rated { 2 } else { 0 },
-            burst: 8,
-            bytes_per_second: if setting.is_rated { 2048 } else { 0 },
-            bytes_burst: 4096,
-            room_log_bytes: if setting.has_large_logs { 16 * 1024 } else { 4 * MESSAGE_BYTES },
-            history: if setting.has_long_history { 1024 } else { 4 },
-            auto_create: setting.auto_create,
-            empty_for_s: 10,
-            configured: vec![owned, with_word],
-            token_key: door.key(),
-            seal_keys: if setting.has_keys { Keys::settings() } else { Vec::new() },
-            encryption_required: setting.requires_sealed,
-            ..Settings::default()
-        };
-        let options = Options {
-            connections: CONNECTIONS,
-            connections_per_ip: if setting.is_limited_by_address { 3 } else { 0 },
-            message_bytes: MESSAGE_BYTES,
-            reply_bytes: if setting.may_owe_much { 1 << 20 } else { 6000 },
-            ..Options::default()
-        };
+        let (options, settings) = decided(setting, &door);
         // The wall clock has just been set.
         let now = Now { monotonic_ms: 1000, wall_ms: limits::BUILT_S * 1000 };
         Class {
@@ -191,6 +152,7 @@ impl Class {
             options,
             settings,
             setting,
+            loosest: setting,
             door,
             keys: Keys::new(),
             now,
@@ -214,6 +176,7 @@ impl Class {
         match step.act {
             Act::Wait(wait) => return self.wait(wait),
             Act::Jump(to) => return self.now.wall_ms = u64::from(to) << 36,
+            Act::Reload(reload) => return self.reload(reload),
             _ => {}
         }
         let client = self.places[step.who].filter(|client| !self.clients[*client].wire.borrow().dropped);
@@ -313,6 +276,27 @@ impl Class {
         it.hesitated_ms = it.hesitated_ms.max(now_ms - std::mem::replace(&mut it.tried_ms, now_ms));
     }
 
+    /// What was decided before may still show, and so may what is decided now.
+    fn reload(&mut self, reload: Reload) {
+        let Reload { lingers, is_rated, auto_create, has_long_history, has_large_logs, is_limited_by_address } = reload;
+        let new = Setting {
+            lingers,
+            is_rated,
+            auto_create,
+            has_long_history,
+            has_large_logs,
+            is_limited_by_address,
+            ..self.setting
+        };
+        let (options, settings) = decided(new, &self.door);
+        self.exchange.apply(self.now, options, settings);
+        self.loosest.lingers |= lingers;
+        self.loosest.is_rated |= is_rated;
+        self.loosest.has_large_logs |= has_large_logs;
+        self.door.loosen(self.loosest);
+        (self.options, self.settings) = decided(self.loosest, &self.door);
+    }
+
     // ---- Sending --------------------------------------------------------------------------------
 
     /// Sends a message as this client speaks.
@@ -408,6 +392,53 @@ impl Class {
         }
         self.check_nothing_is_left();
     }
+}
+
+/// What the hub is told of it.
+fn decided(setting: Setting, door: &Door) -> (Options, Settings) {
+    let word = |word: &str| Some(Passcode(word.into()));
+    let passcode = if setting.has_passcodes { word(PASSCODE) } else { None };
+    let owned = RoomSettings {
+        number: OWNED_ROOM.into(),
+        owner: Some(Member { id: OWNER.into(), ..Member::default() }),
+        passcode: passcode.clone(),
+        owner_passcode: if setting.trusts_owner_id { None } else { word(OWNER_PASSCODE) },
+        ..RoomSettings::default()
+    };
+    let with_word = RoomSettings {
+        number: WORD_ROOM.into(),
+        passcode,
+        owner_passcode: word(OWNER_PASSCODE),
+        ..RoomSettings::default()
+    };
+    let settings = Settings {
+        heartbeat_interval_s: 20,
+        linger_s: if setting.lingers { 5 } else { 0 },
+        rooms: ROOMS,
+        members_per_room: SEATS,
+        rooms_per_connection: 2,
+        messages_per_second: if setting.is_rated { 2 } else { 0 },
+        burst: 8,
+        bytes_per_second: if setting.is_rated { 2048 } else { 0 },
+        bytes_burst: 4096,
+        room_log_bytes: if setting.has_large_logs { 16 * 1024 } else { 4 * MESSAGE_BYTES },
+        history: if setting.has_long_history { 1024 } else { 4 },
+        auto_create: setting.auto_create,
+        empty_for_s: 10,
+        configured: vec![owned, with_word],
+        token_key: door.key(),
+        seal_keys: if setting.has_keys { Keys::settings() } else { Vec::new() },
+        encryption_required: setting.requires_sealed,
+        ..Settings::default()
+    };
+    let options = Options {
+        connections: CONNECTIONS,
+        connections_per_ip: if setting.is_limited_by_address { 3 } else { 0 },
+        message_bytes: MESSAGE_BYTES,
+        reply_bytes: if setting.may_owe_much { 1 << 20 } else { 6000 },
+        ..Options::default()
+    };
+    (options, settings)
 }
 
 /// The place of a room's number.
