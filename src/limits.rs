@@ -293,8 +293,8 @@ impl MemorySum {
             rooms: u64::from(bounds.rooms) * room,
             // A queue holds up to three times what is unsent; one frame of any size may pass the limit before anybody is closed for it.
             replies: 3 * u64::from(bounds.reply_bytes),
-            // Nearly all of it is the program and the system's library, as far as they were ever run: 3 MiB with a little of everything done.
-            base: (3 << 20) + (1 << 19),
+            // Nearly all of it is the program and the system's library, as far as they were ever run: 3.7 MiB with a little of everything done.
+            base: 4 << 20,
             // Linux doubles what is asked for.
             kernel: u64::from(bounds.connections) * 2 * SEND_BUFFER_BYTES as u64,
         }
