@@ -28,6 +28,8 @@ pub struct Wire {
     pub tells_unsent: bool,
     pub shut_down: bool,
     pub dropped: bool,
+    /// The socket goes on, though the process that has it ends.
+    pub is_handed_over: bool,
 }
 
 impl Wire {
@@ -40,6 +42,12 @@ impl Wire {
         let count = bytes.min(self.held.len());
         self.output.extend(self.held.drain(..count));
         self.room() > 0 && std::mem::take(&mut self.refused)
+    }
+
+    /// Begins to be watched by another poll. Says whether that tells that there is room.
+    pub fn is_watched_anew(&mut self) -> bool {
+        self.refused = self.room() == 0 && !self.reset;
+        !self.refused
     }
 
     /// Whether the peer has read all that was written, and more would be taken.
@@ -110,7 +118,8 @@ impl Stream for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.0.borrow_mut().dropped = true;
+        let mut wire = self.0.borrow_mut();
+        wire.dropped |= !wire.is_handed_over;
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Act {
     Jump(u8),
     /// The operator decides some of it anew.
     Reload(Reload),
+    /// The hub leaves everything to the next process.
+    Upgrade,
 }
 
 /// What an operator may decide anew here: what everybody has to show stays as it was.
@@ -299,7 +301,10 @@ impl<'a> Arbitrary<'a> for Step {
                 let waits = [1, 64, 1000, 3000, 5000, 10_000, 31_000];
                 Act::Wait(waits.get(usize::from(more()? & 7)).map_or(Wait::ToDeadline, |ms| Wait::Ms(*ms)))
             }
-            _ => Act::Jump(more()?),
+            _ => match more()? {
+                to @ ..0x80 => Act::Jump(to),
+                _ => Act::Upgrade,
+            },
         };
         Ok(Step { who: usize::from(who & 7), room: usize::from(who >> 4 & 7), act, ends_turn: what & 0x80 == 0 })
     }

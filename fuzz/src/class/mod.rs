@@ -1,12 +1,13 @@
 //! A class on the real exchange: what each step does to it.
 //!
 //! Owns: the hub's setting, the clients and their sockets, and the clocks. Refuses to know: what is asked of the hub (`asking`, `odd`), what its
-//! answers may be (`hearing`), and what else must be true after a turn (`checks`).
+//! answers may be (`hearing`), what else must be true after a turn (`checks`), and how one process follows another (`upgrade`).
 
 mod asking;
 mod checks;
 mod hearing;
 mod odd;
+mod upgrade;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -98,6 +99,9 @@ struct Given {
 
 pub struct Class {
     exchange: Exchange<Socket>,
+    /// As the operator has decided.
+    decided: (Options, Settings),
+    /// What may show of all that was decided: the loosest.
     options: Options,
     settings: Settings,
     setting: Setting,
@@ -149,6 +153,7 @@ impl Class {
         let now = Now { monotonic_ms: 1000, wall_ms: limits::BUILT_S * 1000 };
         Class {
             exchange: Exchange::new(options.clone(), settings.clone(), [7; 32], now),
+            decided: (options.clone(), settings.clone()),
             options,
             settings,
             setting,
@@ -177,6 +182,7 @@ impl Class {
             Act::Wait(wait) => return self.wait(wait),
             Act::Jump(to) => return self.now.wall_ms = u64::from(to) << 36,
             Act::Reload(reload) => return self.reload(reload),
+            Act::Upgrade => return self.upgrade(),
             _ => {}
         }
         let client = self.places[step.who].filter(|client| !self.clients[*client].wire.borrow().dropped);
@@ -288,13 +294,18 @@ impl Class {
             is_limited_by_address,
             ..self.setting
         };
-        let (options, settings) = decided(new, &self.door);
-        self.exchange.apply(self.now, options, settings);
+        self.decided = decided(new, &self.door);
+        self.apply();
         self.loosest.lingers |= lingers;
         self.loosest.is_rated |= is_rated;
         self.loosest.has_large_logs |= has_large_logs;
         self.door.loosen(self.loosest);
         (self.options, self.settings) = decided(self.loosest, &self.door);
+    }
+
+    fn apply(&mut self) {
+        let (options, settings) = self.decided.clone();
+        self.exchange.apply(self.now, options, settings);
     }
 
     // ---- Sending --------------------------------------------------------------------------------
