@@ -10,7 +10,7 @@ use super::peer::{Part, Peer, SeatRef};
 use super::room::{Bounds, Offered, Room};
 use super::seals::{KeyIndex, Seals, Voice};
 use super::settings::Settings;
-use super::tally::Tally;
+use super::tally::{Census, Tally};
 use super::token::{Secret, Tokens};
 use crate::base::{Address, Key, Now, Rate, Slots, Wheel};
 use crate::limits;
@@ -108,6 +108,29 @@ impl Hub {
     pub fn log_bytes(&self, room_number: &str) -> Option<(u64, usize)> {
         let room = self.rooms.get(self.room_key(room_number)?)?;
         Some((room.logs.plain.held_bytes(), room.logs.plain.buffer_bytes()))
+    }
+
+    /// What has happened since the hub was made.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let of_rooms: u64 = self.rooms.iter().map(|(_, room)| room.delivered).sum();
+        Tally { deliveries: self.tally.deliveries + of_rooms, ..self.tally }
+    }
+
+    /// What there is now. It takes a look at every seat.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for (_, room) in self.rooms.iter() {
+            room.count_into(&mut census);
+        }
+        census
+    }
+
+    /// Keys for sealed frames that have been used so often that they should be changed.
+    #[must_use]
+    pub fn worn_keys(&self) -> usize {
+        self.seals.worn_out()
     }
 
     // ---- Connections ----------------------------------------------------------------------------

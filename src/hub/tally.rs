@@ -3,7 +3,6 @@
 //! Owns: what was counted since the start, and what is found out by going through the rooms when somebody asks. Refuses to know: who asks, and how
 //! it is told. Counting is an addition where a thing happens; nobody is named.
 
-use super::hub::Hub;
 use crate::wire::Code;
 
 /// What has happened since the hub was made.
@@ -11,7 +10,7 @@ use crate::wire::Code;
 pub struct Tally {
     /// Whole messages that came, whatever became of them.
     pub messages: u64,
-    /// Frames of rooms that were handed to members, whole: each once for each member. Only those of rooms that have ended; [`Hub::tally`] adds
+    /// Frames of rooms that were handed to members, whole: each once for each member. Only those of rooms that have ended; [`Hub::tally`](super::Hub::tally) adds
     /// the others'.
     pub deliveries: u64,
     /// Failures that were answered, by the place of their code in [`Code::ALL`].
@@ -48,29 +47,4 @@ pub struct Census {
     pub lag_bytes: u64,
     /// Members of whom that is not 0.
     pub lagging: u64,
-}
-
-impl Hub {
-    /// What has happened since the hub was made.
-    #[must_use]
-    pub fn tally(&self) -> Tally {
-        let of_rooms: u64 = self.rooms.iter().map(|(_, room)| room.delivered).sum();
-        Tally { deliveries: self.tally.deliveries + of_rooms, ..self.tally }
-    }
-
-    /// What there is now. It takes a look at every seat.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        let mut census = Census::default();
-        for (_, room) in self.rooms.iter() {
-            room.count_into(&mut census);
-        }
-        census
-    }
-
-    /// Keys for sealed frames that have been used so often that they should be changed.
-    #[must_use]
-    pub fn worn_keys(&self) -> usize {
-        self.seals.worn_out()
-    }
 }

@@ -1,29 +1,25 @@
 //! Who may ask for what over HTTP.
 //!
 //! Owns: whom a browser may ask for (Host), from where its page may open a WebSocket (Origin), who may see the metrics, and the words for whoever may
-//! not: with the line of the configuration that would let it. Refuses to know: routes, and what is answered otherwise (`http`).
+//! not: with the line of the configuration that would let it. Refuses to know: how a request is written, routes, and what is answered otherwise (`http`).
 
 use std::net::IpAddr;
 
-use tungstenite::http::header::ORIGIN;
-
-use super::http::{bad, field};
 use super::refusals::Refusal;
 use super::response::Response;
 use super::target;
 use crate::host::metrics::Access;
 
 /// A browser says whom it asks for, on every path: it must be an address or a name of the hub's own. Who asks for nobody is no browser.
-pub(super) fn check_host(fields: &[httparse::Header], host: &str, names: &[String]) -> Result<(), Response> {
+pub(super) fn check_host(host: &str, origin: Option<&str>, names: &[String]) -> Result<(), Response> {
     if !host.is_empty() && !target::is_authority(host) {
-        return Err(bad("The request's Host is no name or address.\n"));
+        return Err(Response::bad("The request's Host is no name or address.\n"));
     }
     if target::is_own(host, names) {
         return Ok(());
     }
     let name = target::host_of(host).to_owned();
-    let origin = field(fields, ORIGIN.as_str()).next().map(str::to_owned);
-    let refusal = Refusal::Host { name: name.clone(), origin };
+    let refusal = Refusal::Host { name: name.clone(), origin: origin.map(str::to_owned) };
     let line = refusal.remedy(names).unwrap_or_default();
     let text = format!(
         "本机不认这个名称：{name}\nThis hub does not answer to the name {name}. Open it by its address, or have this written into its \
@@ -51,12 +47,12 @@ pub(super) fn check_metrics(access: Access, address: IpAddr) -> Result<(), Respo
 }
 
 /// A browser says where its page is from; it must be from here, or from where the operator allows. Native clients say nothing.
-pub(super) fn check_origin(
-    fields: &[httparse::Header],
+pub(super) fn check_origin<'a>(
+    origins: impl Iterator<Item = &'a str>,
     host: &str,
     allowed_origins: &[String],
 ) -> Result<(), Response> {
-    for origin in field(fields, ORIGIN.as_str()) {
+    for origin in origins {
         let own = parts_of(origin).is_some_and(|(scheme, authority)| {
             with_port(authority, scheme).eq_ignore_ascii_case(&with_port(host, scheme))
         });

@@ -3,7 +3,6 @@
 //! Owns: PROTOCOL.md's "Before the upgrade", the routes, and what need not be sent again (RFC 9110, section 13). Refuses to know: connections, the
 //! hub, and who may ask for what (`access`). It takes a head and gives bytes back; every answer but the upgrade ends the connection.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use tungstenite::error::ProtocolError;
@@ -146,15 +145,16 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
             let text = "The request has too many header fields.\n";
             return Err(Response::text("431 Request Header Fields Too Large", text));
         }
-        _ => return Err(bad("This is not an HTTP/1.1 request.\n")),
+        _ => return Err(Response::bad("This is not an HTTP/1.1 request.\n")),
     }
     let (Some(method), Some(whole), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(bad("This is not an HTTP/1.1 request.\n"));
+        return Err(Response::bad("This is not an HTTP/1.1 request.\n"));
     };
     let host = host(parsed.headers, version)?;
-    let target = Target::parse(whole).ok_or_else(|| bad("The request's target is not a path.\n"))?;
+    let target = Target::parse(whole).ok_or_else(|| Response::bad("The request's target is not a path.\n"))?;
     let host = target.authority.unwrap_or(host);
-    check_host(parsed.headers, host, &site.names)?;
+    let origins = || field(parsed.headers, "Origin");
+    check_host(host, origins().next(), &site.names)?;
     let wants_upgrade = method == "GET" && field(parsed.headers, "Upgrade").any(|value| names(value, "websocket"));
     if target.path == "/ws" || target.path == "/" && wants_upgrade {
         if method != "GET" {
@@ -162,7 +162,7 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
                 Response::text("405 Method Not Allowed", "Only GET opens a WebSocket.\n").header("Allow", "GET")
             );
         }
-        check_origin(parsed.headers, host, &site.allowed_origins)?;
+        check_origin(origins(), host, &site.allowed_origins)?;
         return upgrade(parsed.headers, whole, version);
     }
     let resource = match target.path {
@@ -230,7 +230,7 @@ fn authority(site: &Site) -> Option<&(String, String)> {
 fn trust(site: &Site, target: &Target, host: &str) -> Result<String, Response> {
     let asked = target.authority.unwrap_or(host);
     if !target::is_authority(asked) {
-        return Err(bad("The request's Host is no name or address that leads here.\n"));
+        return Err(Response::bad("The request's Host is no name or address that leads here.\n"));
     }
     let (name, _) = target::parts(asked);
     let address = match site.trust.as_ref().map_or(443, |trust| trust.port) {
@@ -268,7 +268,7 @@ fn shown(site: &Site, asked: &str) -> Vec<String> {
 /// The code that leads to the page, by the host by which this request came, and in a room where it names one.
 fn code(target: &Target, host: &str, secure: bool) -> Result<Qr, Response> {
     if host.is_empty() {
-        return Err(bad("The request has no Host that a code could lead to.\n"));
+        return Err(Response::bad("The request has no Host that a code could lead to.\n"));
     }
     let mut url = format!("{}://{host}/", if secure { "https" } else { "http" });
     if let Some(room) = room(target)? {
@@ -276,18 +276,18 @@ fn code(target: &Target, host: &str, secure: bool) -> Result<Qr, Response> {
         url += &target::encoded(&room);
     }
     // Both are far shorter than what a code can say.
-    Qr::of(&url).ok_or_else(|| bad("The address is too long for a code.\n"))
+    Qr::of(&url).ok_or_else(|| Response::bad("The address is too long for a code.\n"))
 }
 
 /// The room that a request names, by the rules of a join's `roomNumber`.
 fn room(target: &Target) -> Result<Option<String>, Response> {
     let Some(value) = target.parameter("room") else { return Ok(None) };
-    let value = value.map_err(|_| bad("The room has a % without two hexadecimal digits behind it.\n"))?;
-    let room = String::from_utf8(value).map_err(|_| bad("The room is not UTF-8.\n"))?;
+    let value = value.map_err(|_| Response::bad("The room has a % without two hexadecimal digits behind it.\n"))?;
+    let room = String::from_utf8(value).map_err(|_| Response::bad("The room is not UTF-8.\n"))?;
     match room.len() {
-        0 => Err(bad("The room is empty.\n")),
+        0 => Err(Response::bad("The room is empty.\n")),
         1..=limits::ID_BYTES => Ok(Some(room)),
-        _ => Err(bad(format!("The room is longer than {} bytes.\n", limits::ID_BYTES))),
+        _ => Err(Response::bad(format!("The room is longer than {} bytes.\n", limits::ID_BYTES))),
     }
 }
 
@@ -319,12 +319,12 @@ fn host<'a>(fields: &'a [httparse::Header<'a>], version: u8) -> Result<&'a str, 
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => Ok(host),
         (None, _) if version == 0 => Ok(""),
-        (None, _) => Err(bad("The request has no Host.\n")),
-        (Some(_), Some(_)) => Err(bad("The request has more than one Host.\n")),
+        (None, _) => Err(Response::bad("The request has no Host.\n")),
+        (Some(_), Some(_)) => Err(Response::bad("The request has more than one Host.\n")),
     }
 }
 
-pub(super) fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
+fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
     let of_name = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
     // A value that is not ASCII names nothing that we look for.
     of_name.map(|field| std::str::from_utf8(field.value).unwrap_or("?").trim())
@@ -335,21 +335,19 @@ fn names(list: &str, token: &str) -> bool {
     list.split(',').any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
-pub(super) fn bad(text: impl Into<Cow<'static, str>>) -> Response {
-    Response::text("400 Bad Request", text)
-}
-
 fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Answer, Response> {
     if version == 0 {
-        return Err(bad("A WebSocket needs HTTP/1.1.\n"));
+        return Err(Response::bad("A WebSocket needs HTTP/1.1.\n"));
     }
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
-    *request.uri_mut() = target.parse::<Uri>().map_err(|_| bad("The request's target is not a path.\n"))?;
+    *request.uri_mut() = target.parse::<Uri>().map_err(|_| Response::bad("The request's target is not a path.\n"))?;
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_bytes(field.value);
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(bad("The request's header is not HTTP.\n")) };
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(Response::bad("The request's header is not HTTP.\n"));
+        };
         request.headers_mut().append(name, value);
     }
     // The library reads the first line of each; a list may be written in several (RFC 9110, section 5.3). And to the library, any word of a line is
@@ -365,7 +363,7 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
         Ok(response) => {
             let mut bytes = Vec::with_capacity(160);
             // A vector takes everything, and a response of the library's own making has only plain values.
-            write_response(&mut bytes, &response).map_err(|_| bad("The request's header is not HTTP.\n"))?;
+            write_response(&mut bytes, &response).map_err(|_| Response::bad("The request's header is not HTTP.\n"))?;
             Ok(Answer::Upgrade(bytes))
         }
         Err(tungstenite::Error::Protocol(
@@ -375,7 +373,7 @@ fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Ans
         )) => Err(Response::text("426 Upgrade Required", "This is where WebSockets (version 13) are opened.\n")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Version", "13")),
-        Err(_) => Err(bad("This is not a WebSocket handshake (RFC 6455, section 4.2.1).\n")),
+        Err(_) => Err(Response::bad("This is not a WebSocket handshake (RFC 6455, section 4.2.1).\n")),
     }
 }
 

@@ -31,6 +31,11 @@ impl Response {
         Response::new(status, "text/plain; charset=utf-8", body)
     }
 
+    /// No HTTP, or none that makes sense; with what is wrong.
+    pub fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Response::text("400 Bad Request", text)
+    }
+
     /// The client has it (RFC 9110, section 15.4.5): there is no body, and nothing that describes one.
     pub fn not_modified() -> Self {
         Response::empty("304 Not Modified")
