@@ -30,7 +30,7 @@ type Shown = ();
 
 impl Running {
     /// All that there is to read. Nothing is taken over yet.
-    fn read(&self) -> Option<Result<(Config, Shown), ConfigError>> {
+    pub fn read(&self) -> Option<Result<(Config, Shown), ConfigError>> {
         let config = match (self.read)()? {
             Ok(config) => config,
             Err(error) => return Some(Err(error)),

@@ -8,12 +8,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 
-use log::{error, info};
+use log::{error, info, warn};
 use mio::net::TcpStream;
 use serde::{Deserialize, Serialize};
 
 use super::exchange::{Exchange, ExchangeState, Options};
 use super::listeners::Listen;
+use super::reload::Running;
 use super::server::Server;
 use super::transport::Transport;
 use crate::base::state::{StateReader, StateWriter};
@@ -57,12 +58,16 @@ impl Unusable {
 
 impl Server {
     /// Lets the program that lies where this one lay take over, between two turns. It returns only where that fails: then the hub goes on, and the log
-    /// says why.
+    /// says why. A configuration that is wrong would be found so by the next program too, which could not ask again: it is read before anybody has to
+    /// go.
     pub(super) fn upgrade(&mut self) {
         let program = match &self.program {
             Ok(program) => program,
             Err(error) => return error!("cannot be upgraded: the system does not say what program this is: {error}"),
         };
+        if let Some(Err(wrong)) = self.running.as_ref().and_then(Running::read) {
+            return warn!("not upgraded, and going on as before: {wrong}");
+        }
         info!("upgrading to {}, with {} connected", program.path().display(), self.exchange.len());
         let begun_us = monotonic_us();
         self.exchange.prepare(self.clock.read());

@@ -16,7 +16,7 @@ fn a_configuration_that_is_wrong_is_said_before_anybody_has_to_go() {
     for (nth, (wrong, says)) in [
         ("[limits]\nroms = 9\n", "limits.roms (line 2)"),
         ("[auth]\nsecret_file = \"/nowhere/at/all\"\n", "auth.secret_file (line 2)"),
-        ("listen = [\n", "line 2"),
+        ("listen = [\n", "line 1, column 11"),
     ]
     .into_iter()
     .enumerate()
