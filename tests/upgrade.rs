@@ -4,6 +4,8 @@
 //! what is written down (`src/hub/state.rs`), and every state that a hub may be in: the simulation upgrades in the middle of anything.
 
 mod common;
+#[path = "upgrade/program.rs"]
+mod program;
 #[path = "upgrade/refused.rs"]
 mod refused;
 
@@ -11,13 +13,13 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::{Client, Hub, NO_RATES, ROOM, Raw, chat, data, join, resume, resume_token, seq, tcp, upgrade_head};
+use program::Program;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::json;
 
@@ -251,23 +253,17 @@ fn the_configuration_is_read_anew() {
 
 #[test]
 fn a_program_that_does_not_run_leaves_the_hub_as_it_was() {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("classhub-{}", std::process::id()));
-    fs::copy(env!("CARGO_BIN_EXE_classhub"), &program).expect("the folder for tests can be written");
-    let hub = Hub::start_as(Command::new(&program), NO_RATES);
+    let program = Program::new();
+    let hub = Hub::start_as(program.command(), NO_RATES);
     let mut client = hub.join("client");
-    // As a package does it: not written over, but put in its place.
-    let broken = program.with_extension("new");
-    fs::write(&broken, "not a program").expect("the folder for tests can be written");
-    fs::rename(&broken, &program).expect("the same folder");
+    program.replace_by(b"not a program", "644");
     hub.signal_upgrade();
     hub.wait_for_line("not upgraded, and going on as before");
     client.say("still here");
     // A program in its place is taken, though this one was replaced by then.
-    fs::copy(env!("CARGO_BIN_EXE_classhub"), &broken).expect("the folder for tests can be written");
-    fs::rename(&broken, &program).expect("the same folder");
+    program.restore();
     hub.upgrade(1);
     client.say("and still");
-    fs::remove_file(&program).expect("it is ours");
 }
 
 /// Starts a hub as one that follows another, which has left it this state and these connections.

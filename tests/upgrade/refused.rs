@@ -5,7 +5,8 @@
 
 use std::fs;
 
-use super::common::{Hub, NO_RATES, ROOM, join};
+use super::common::{Hub, NO_RATES, ROOM, Raw, chat, join};
+use super::program::Program;
 
 #[test]
 fn a_configuration_that_is_wrong_is_said_before_anybody_has_to_go() {
@@ -40,4 +41,52 @@ fn a_configuration_that_is_wrong_is_said_before_anybody_has_to_go() {
     second.send_json(&join(ROOM, "second"));
     second.recv_failure("room_full");
     half.recv_to_close(1001);
+}
+
+/// A hub whose new program finds another configuration than the one that it was left: what a version finds that knows a key no more.
+fn refuses_its_configuration(toml: &str) -> (Hub, Program) {
+    let program = Program::new();
+    let hub = Hub::start_as(program.command(), toml);
+    let spoil = format!("printf '[limits]\\nroms = 9\\n' > {:?}", hub.config());
+    program.replace_by_one_that_first(&spoil);
+    (hub, program)
+}
+
+#[test]
+fn a_new_program_that_refuses_the_configuration_goes_on_with_what_was_decided() {
+    let decided = format!(
+        "log = \"debug\"\n{NO_RATES}members_per_room = 2\nmessage_bytes = 2048\n[http]\nnames = [\"hub.example\"]\nmetrics = \"off\"\n\
+         [[room]]\nnumber = \"C\"\npasscode = \"open\"\n"
+    );
+    let (hub, _program) = refuses_its_configuration(&decided);
+    let (mut first, mut second) = (hub.join("first"), hub.join("second"));
+    first.recv_json();
+    hub.upgrade(1);
+    let line = hub.wait_for_line("goes on with the configuration that it had");
+    assert!(line.starts_with("ERROR") && line.contains("limits.roms (line 2)"), "{line}");
+    first.say("still here");
+    second.hear("still here");
+    let mut third = hub.connect();
+    third.send_json(&join(ROOM, "third"));
+    third.recv_failure("room_full");
+    third.send_json(&join("C", "third"));
+    third.recv_failure("passcode");
+    third.send(&Raw::text(&chat("C", &"x".repeat(3000)).to_string()));
+    third.expect_close(1009);
+    let asked_by = |name: &str, path: &str| hub.http(format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n")).status;
+    assert_eq!([asked_by("hub.example", "/healthz"), asked_by("else.example", "/healthz")], [200, 403]);
+    assert_eq!(asked_by("hub.example", "/metrics"), 404);
+    hub.wait_for_line("DEBUG");
+    // It is as wrong for the next, and right in time: what is different then is told as ever.
+    hub.signal_upgrade();
+    hub.wait_for_line("not upgraded, and going on as before");
+    assert!(hub.reload_and_tell().contains("not reloaded"));
+    let before = hub.lines().len();
+    hub.configure(&decided.replace("members_per_room = 2", "members_per_room = 3"));
+    hub.reload();
+    hub.wait_for_line_after(before, "reloaded: limits.members_per_room = 3 (was 2)");
+    assert_eq!(hub.lines()[before..].iter().filter(|line| line.contains("reloaded")).count(), 1, "{:?}", hub.lines());
+    hub.upgrade(2);
+    second.send_json(&chat(ROOM, "and still"));
+    first.hear("and still");
 }
