@@ -1,5 +1,6 @@
 //! The `classhub` command: arguments in, exit code out.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -17,9 +18,12 @@ use classhub::host::config::Source;
 use classhub::host::logging::{self, say};
 use classhub::host::systemd::{HandedOver, Manager};
 use classhub::host::{addresses, descriptors, status, tokens, upgrade};
-use classhub::net::{BindError, Listen, Server};
+use classhub::hub::Settings;
+use classhub::net::exchange::Options;
+use classhub::net::{BindError, Listen, Server, Unusable};
 use classhub::page::qr::Qr;
-use log::{Level, error, info, warn};
+use log::{Level, LevelFilter, error, info, warn};
+use mio::net::TcpStream;
 
 /// The command line is wrong.
 const USAGE: u8 = 2;
@@ -82,82 +86,149 @@ fn status(addr: Option<SocketAddr>, config: Option<&Path>) -> Done {
 }
 
 fn serve(options: cli::Options) -> Done {
-    let config = options.load()?;
-    logging::start(config.log);
-    for warning in &config.warnings {
-        warn!("{warning}");
+    let told = options.load().map_err(Into::into).and_then(Told::of);
+    logging::start(told.as_ref().map_or(LevelFilter::Info, |told| told.config.log));
+    match upgrade::left() {
+        Some(state) => go_on(options, told, state),
+        None => begin(options, told?),
     }
-    if let Err(missing) = descriptors::raise(u64::from(config.connections)) {
-        warn!("{missing}");
-    }
+}
+
+/// What the operator has decided, and all that was to be read for it.
+struct Told {
+    config: Config,
     #[cfg(feature = "tls")]
-    let certificates = config.certificates()?;
-    #[cfg(not(feature = "tls"))]
-    let certificates = None::<()>;
-    let before = Before::find(&config);
-    let HandedOver { http, mut tls, warnings } = before.handed_over()?;
+    certificates: Option<Certificates>,
+}
+
+impl Told {
+    fn of(config: Config) -> Result<Told, Box<dyn std::error::Error>> {
+        Ok(Told {
+            #[cfg(feature = "tls")]
+            certificates: config.certificates()?,
+            config,
+        })
+    }
+
+    fn has_certificates(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.certificates.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// Tells the operator what he should hear, and sees to it that the system has a place for as many as he wants.
+    fn heed(&self) {
+        for warning in &self.config.warnings {
+            warn!("{warning}");
+        }
+        #[cfg(feature = "tls")]
+        for warning in self.certificates.iter().flat_map(|certificates| &certificates.warnings) {
+            warn!("{warning}");
+        }
+        if let Err(missing) = descriptors::raise(u64::from(self.config.connections)) {
+            warn!("{missing}");
+        }
+    }
+}
+
+/// A hub that is new.
+fn begin(options: cli::Options, told: Told) -> Done {
+    let server = open(&told, HandedOver::take()?)?;
+    tell_where(&server.addresses(), &server.secure_addresses());
+    run(server, options, told.config)
+}
+
+/// A hub with nobody in it, which listens.
+fn open(told: &Told, handed_over: HandedOver) -> Result<Server, Box<dyn std::error::Error>> {
+    told.heed();
+    let HandedOver { http, mut tls, warnings } = handed_over;
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    if certificates.is_none() && !tls.is_empty() {
+    if !told.has_certificates() && !tls.is_empty() {
         warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
         tls.clear();
     }
-    let is_new = !matches!(before, Before::Hub(_));
-    let (mut server, left) = match before {
-        Before::Nobody => (bind(&config, http)?, Vec::new()),
-        Before::Hub(server) => (*server, Vec::new()),
-        Before::Wreck(mut connections) => {
-            connections.extend(upgrade::connections().into_iter().map(mio::net::TcpStream::from_std));
-            (bind(&config, http)?, connections)
-        }
-    };
+    let server = bind(&told.config, http)?;
     #[cfg(feature = "tls")]
-    match certificates {
+    let server = match told.certificates.clone() {
         Some(certificates) => {
-            for warning in &certificates.warnings {
-                warn!("{warning}");
-            }
-            listen_tls(&mut server, &config, certificates, tls)?;
+            let mut server = server;
+            listen_tls(&mut server, &told.config, certificates, tls)?;
+            server
         }
-        None => server.close_tls(),
+        None => server,
+    };
+    Ok(server)
+}
+
+/// A hub that goes on where another has stopped in this process. What is wrong with what it is told by now does not end it: the program before was
+/// told something else, and took it.
+fn go_on(options: cli::Options, told: Result<Told, Box<dyn std::error::Error>>, state: File) -> Done {
+    let (mut server, config) = match Server::resume(state, told.as_ref().ok().map(|told| told.config.clone())) {
+        Ok(resumed) => resumed,
+        Err(unusable) => return begin_anew(options, told, unusable),
+    };
+    let told = told.or_else(|wrong| {
+        logging::set_level(config.log);
+        error!("the hub goes on with the configuration that it had, since what is there now is wrong: {wrong}");
+        Told::of(config.clone())
+    });
+    match told {
+        Ok(told) => {
+            told.heed();
+            #[cfg(feature = "tls")]
+            if let Some(certificates) = told.certificates {
+                if let Err(error) = listen_tls(&mut server, &config, certificates, Vec::new()) {
+                    error!("the hub goes on without TLS: {error}");
+                }
+            } else {
+                server.close_tls();
+            }
+            #[cfg(not(feature = "tls"))]
+            server.close_tls();
+        }
+        Err(wrong) => {
+            error!("the hub goes on without TLS: {wrong}");
+            server.close_tls();
+        }
     }
-    #[cfg(not(feature = "tls"))]
-    server.close_tls();
+    run(server, options, config)
+}
+
+/// A hub that cannot go on where another has stopped, whose members are told to come back. Where it cannot begin either, they are told too.
+fn begin_anew(options: cli::Options, told: Result<Told, Box<dyn std::error::Error>>, unusable: Unusable) -> Done {
+    let Unusable { why, mut connections } = unusable;
+    error!("the hub begins anew, and everyone has to come back: of the state of the one before, {why}");
+    let handed_over = HandedOver::take_what_is_left();
+    connections.extend(upgrade::connections().into_iter().map(TcpStream::from_std));
+    drop(upgrade::listeners());
+    let opened = told.and_then(|told| Ok((open(&told, handed_over)?, told)));
+    match opened {
+        Ok((mut server, told)) => {
+            server.dismiss(connections);
+            tell_where(&server.addresses(), &server.secure_addresses());
+            run(server, options, told.config)
+        }
+        Err(wrong) => {
+            say_goodbye(connections)?;
+            Err(wrong)
+        }
+    }
+}
+
+/// To those whose hub is no more, where there is none to come back to either.
+fn say_goodbye(left: Vec<TcpStream>) -> Done {
+    let mut server = Server::bind(Listen::On(Vec::new()), Options::default(), Settings::default())?;
     server.dismiss(left);
+    Ok(server.end()?)
+}
+
+fn run(mut server: Server, options: cli::Options, config: Config) -> Done {
     server.report_to(Manager::of_this_process());
     server.reload_with(config, Box::new(move || options.load_again()));
-    if is_new {
-        tell_where(&server.addresses(), &server.secure_addresses());
-    }
     server.run()?;
     info!("stopped");
     Ok(())
-}
-
-/// Who had this process before.
-enum Before {
-    /// Nobody: it was started.
-    Nobody,
-    /// A hub, which this one goes on with.
-    Hub(Box<Server>),
-    /// A hub whose state is of no use; these are its connections.
-    Wreck(Vec<mio::net::TcpStream>),
-}
-
-impl Before {
-    fn find(config: &Config) -> Before {
-        let Some(state) = upgrade::left() else { return Before::Nobody };
-        let unusable = match Server::resume(state, config.into(), config.hub.clone()) {
-            Ok(server) => return Before::Hub(Box::new(server)),
-            Err(unusable) => unusable,
-        };
-        error!("the hub begins anew, and everyone has to come back: of the state of the one before, {}", unusable.why);
-        Before::Wreck(unusable.connections)
-    }
-
-    /// What the service manager has handed over, where the hub before has not taken that already.
-    fn handed_over(&self) -> Result<HandedOver, String> {
-        if let Before::Hub(_) = self { Ok(HandedOver::default()) } else { HandedOver::take() }
-    }
 }
 
 /// Listens on what was handed over, or else where the configuration says. Where it says nothing, and the kernel has no IPv6, IPv4 will do.

@@ -10,17 +10,13 @@ mod program;
 mod refused;
 
 use std::fs;
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::net::TcpStream;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::Command;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::{Client, Hub, NO_RATES, ROOM, Raw, chat, data, join, resume, resume_token, seq, tcp, upgrade_head};
-use program::Program;
-use rustix::io::{FdFlags, fcntl_setfd};
+use program::{Behind, Program};
 use serde_json::json;
 
 const UPGRADES: usize = 10;
@@ -266,41 +262,16 @@ fn a_program_that_does_not_run_leaves_the_hub_as_it_was() {
     client.say("and still");
 }
 
-/// Starts a hub as one that follows another, which has left it this state and these connections.
-fn start_behind(state: &[u8], connections: &[TcpStream]) -> Hub {
-    let mut file = fs::File::from(
-        rustix::fs::memfd_create("state", rustix::fs::MemfdFlags::ALLOW_SEALING).expect("the system has memory"),
-    );
-    file.write_all(state).and_then(|()| file.seek(SeekFrom::Start(0))).expect("it is memory");
-    for connection in connections {
-        fcntl_setfd(connection, FdFlags::empty()).expect("it is open");
-    }
-    let mut shell = Command::new("sh");
-    let number = OwnedFd::from(file.try_clone().expect("it is open"));
-    fcntl_setfd(&number, FdFlags::empty()).expect("it is open");
-    let begin = format!("CLASSHUB_STATE=\"{} of $$\" exec \"$0\" \"$@\"", number.as_raw_fd());
-    shell.args(["-c", &begin, env!("CARGO_BIN_EXE_classhub")]);
-    Hub::start_as(shell, NO_RATES)
-}
-
 #[test]
 fn a_state_that_cannot_be_read_is_said_and_everyone_gets_1001() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there");
-    let pair = || {
-        let client = tcp(listener.local_addr().expect("it listens"));
-        (client, listener.accept().expect("it has knocked").0)
-    };
+    let program = Program::new();
     for state in [&b"nothing that we know of"[..], b""] {
-        let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
-        let (clients, hubs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let hub = start_behind(state, &hubs);
-        drop(hubs);
+        let behind = Behind::new(state, 20);
+        let hub = Hub::start_as(behind.command(&program), NO_RATES);
         let line = hub.wait_for_line("the hub begins anew");
         assert!(line.contains("ERROR"), "{line}");
-        for mut client in clients {
-            // What it said meanwhile does not make its own hub hang up on it before it has read this.
-            client.write_all(&Raw::text("{\"msgType\":1}").bytes()).expect("somebody reads");
-            Client::before(client).expect_close(1001);
+        for mut client in behind.into_clients() {
+            client.expect_close(1001);
         }
         hub.join("anybody").say("a hub as any other");
     }

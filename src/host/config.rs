@@ -20,6 +20,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
+use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 pub use self::entry::ConfigError;
@@ -43,11 +44,15 @@ const PORT: u16 = 9000;
 const TLS_PORT: u16 = 9443;
 
 /// Everything that can be configured. From a file, all values are legal and fit together.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// One program leaves it to the next, for which any value of it may be missing; where it came from is not left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// Where to listen; never empty.
     pub listen: Vec<SocketAddr>,
     /// How much to log.
+    #[serde(with = "level")]
     pub log: LevelFilter,
     /// Connections at once.
     pub connections: u32,
@@ -83,6 +88,7 @@ pub struct Config {
     /// It was read while the hub ran.
     again: bool,
     /// Where values come from, by key; what is not in here is a default.
+    #[serde(skip)]
     sources: BTreeMap<String, Source>,
 }
 
@@ -372,6 +378,22 @@ impl Config {
             Source::Line(line) => format!("line {line}"),
             Source::Flag(flag) => flag.to_owned(),
         }
+    }
+}
+
+/// How a level is written down, of which its own library says nothing.
+mod level {
+    use log::LevelFilter;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+    pub fn serialize<S: Serializer>(level: &LevelFilter, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(level)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LevelFilter, D::Error> {
+        super::parse_level(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

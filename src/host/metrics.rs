@@ -8,6 +8,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::histogram::BOUNDS;
 use crate::base::{Histogram, Now};
 use crate::hub::{Census, Tally};
@@ -20,7 +22,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const STATUSES: [u16; 11] = [101, 200, 304, 400, 403, 404, 405, 408, 426, 431, 503];
 
 /// Who may see the figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// Who is on this machine.
     #[default]

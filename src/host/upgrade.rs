@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{self, Command};
@@ -96,35 +96,42 @@ pub fn left() -> Option<File> {
     if process.parse() != Ok(process::id()) {
         return None;
     }
-    let file = inherited::take(number.parse().ok()?)?;
     // Whatever else may be there by that number was not left by us.
-    fcntl_get_seals(&file).is_ok().then(|| File::from(file))
+    inherited::take(number.parse().ok()?, |file| fcntl_get_seals(file).is_ok()).map(File::from)
 }
 
 /// A connection that was left open by its number; `None` where it is none.
 #[must_use]
 pub fn connection(number: RawFd) -> Option<TcpStream> {
-    inherited::take(number).filter(|socket| is_tcp(socket, false)).map(TcpStream::from)
+    inherited::take(number, |it| is_tcp(it, false)).map(TcpStream::from)
 }
 
 /// A listening socket that was left open by its number; `None` where it is none.
 #[must_use]
 pub fn listener(number: RawFd) -> Option<TcpListener> {
-    inherited::take(number).filter(|socket| is_tcp(socket, true)).map(TcpListener::from)
+    inherited::take(number, |it| is_tcp(it, true)).map(TcpListener::from)
 }
 
-/// Every connection that was left open, and was not taken over: for a state that cannot be read. Whatever else was left open is closed.
+/// Every connection that was left open, and was not taken over: for a state that cannot be read.
 #[must_use]
 pub fn connections() -> Vec<TcpStream> {
-    let Ok(all) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
-    let numbers = all.filter_map(|one| one.ok()?.file_name().to_str()?.parse().ok());
-    // Listed before any is taken, since the listing has one of its own.
-    let numbers: Vec<RawFd> = numbers.collect();
-    numbers.into_iter().filter_map(connection).collect()
+    open_descriptors().into_iter().filter_map(connection).collect()
 }
 
-fn is_tcp(socket: &OwnedFd, listens: bool) -> bool {
-    let socket = SockRef::from(socket);
+/// The same of every listening socket.
+#[must_use]
+pub fn listeners() -> Vec<TcpListener> {
+    open_descriptors().into_iter().filter_map(listener).collect()
+}
+
+fn open_descriptors() -> Vec<RawFd> {
+    let Ok(all) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    // To the end before any is taken, since the listing has one of its own.
+    all.filter_map(|one| one.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn is_tcp(socket: BorrowedFd, listens: bool) -> bool {
+    let socket = SockRef::from(&socket);
     let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
     let is_inet = socket.domain().is_ok_and(|domain| [Domain::IPV4, Domain::IPV6].contains(&domain));
     is_stream && is_inet && socket.is_listener().is_ok_and(|is_listener| is_listener == listens)
@@ -155,7 +162,8 @@ mod tests {
     #[test]
     fn only_what_it_is_asked_for_is_taken() {
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-        let number = |socket: OwnedFd| {
+        // What is something else stays open, for whomever it is.
+        let number = |socket: std::os::fd::OwnedFd| {
             fcntl_setfd(&socket, FdFlags::empty()).unwrap();
             std::os::fd::IntoRawFd::into_raw_fd(socket)
         };

@@ -29,6 +29,11 @@ type Shown = Option<Certificates>;
 type Shown = ();
 
 impl Running {
+    /// What holds now.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// All that there is to read. Nothing is taken over yet.
     pub fn read(&self) -> Option<Result<(Config, Shown), ConfigError>> {
         let config = match (self.read)()? {

@@ -52,6 +52,20 @@ pub struct Server {
     pub(super) tls: Option<Tls>,
 }
 
+/// What a server hears with: all of it that the system may refuse.
+pub(super) struct Ears {
+    poll: Poll,
+    signals: Signals,
+}
+
+impl Ears {
+    pub fn new() -> Result<Ears, BindError> {
+        let poll = Poll::new()?;
+        let signals = Signals::new(poll.registry(), SIGNALS)?;
+        Ok(Ears { poll, signals })
+    }
+}
+
 /// What listeners for TLS show to whoever connects.
 #[cfg(feature = "tls")]
 pub(super) struct Tls {
@@ -66,16 +80,14 @@ impl Server {
     pub fn bind(listen: Listen, options: Options, settings: Settings) -> Result<Server, BindError> {
         let clock = Clock::new();
         let exchange = Exchange::new(options, settings, secret::draw()?, clock.read());
-        let mut server = Server::new(exchange, clock)?;
+        let mut server = Server::with(Ears::new()?, exchange, clock);
         server.listen(listen, false)?;
         Ok(server)
     }
 
     /// A server around this exchange, which listens nowhere yet.
-    pub(super) fn new(exchange: Exchange<Transport<TcpStream>>, clock: Clock) -> Result<Server, BindError> {
-        let poll = Poll::new()?;
-        let signals = Signals::new(poll.registry(), SIGNALS)?;
-        Ok(Server {
+    pub(super) fn with(Ears { poll, signals }: Ears, exchange: Exchange<Transport<TcpStream>>, clock: Clock) -> Server {
+        Server {
             poll,
             listeners: Listeners::new(Token(FIRST_LISTENER)),
             signals,
@@ -86,7 +98,7 @@ impl Server {
             program: Program::of_this_process(),
             #[cfg(feature = "tls")]
             tls: None,
-        })
+        }
     }
 
     /// Listens there for TLS too.
@@ -159,6 +171,18 @@ impl Server {
         upgrade::hear_signals();
         self.tell_ready();
         while !self.turn(&mut events, None)? {}
+        self.wind_down(events)
+    }
+
+    /// Says goodbye to everyone and ends, as where a signal says stop.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub fn end(self) -> io::Result<()> {
+        self.wind_down(Events::with_capacity(1024))
+    }
+
+    fn wind_down(mut self, mut events: Events) -> io::Result<()> {
         let now = self.clock.read();
         info!("stopping: {} connected", self.exchange.len());
         if let Some(manager) = &mut self.manager {

@@ -11,16 +11,18 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use log::{error, info, warn};
 use mio::net::TcpStream;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::exchange::{Exchange, ExchangeState, Options};
 use super::listeners::Listen;
 use super::reload::Running;
-use super::server::Server;
+use super::server::{Ears, Server};
 use super::transport::Transport;
 use crate::base::state::{StateReader, StateWriter};
 use crate::host::clock::{Clock, monotonic_us};
+use crate::host::config::Config;
 use crate::host::upgrade;
-use crate::hub::Settings;
+use crate::limits;
 
 /// A server as it is written down.
 #[derive(Serialize, Deserialize)]
@@ -32,6 +34,10 @@ struct ServerState {
     /// The same by the system's, which does not stop meanwhile.
     begun_us: u64,
     listeners: Vec<ListenerState>,
+    /// What the operator had decided, for a program that cannot read it any more; `None` where that cannot be written down. Only such a program looks
+    /// into it.
+    #[serde(default)]
+    config: Option<Box<RawValue>>,
     exchange: ExchangeState,
 }
 
@@ -53,6 +59,10 @@ pub struct Unusable {
 impl Unusable {
     fn new(why: impl ToString) -> Unusable {
         Unusable { why: why.to_string(), connections: Vec::new() }
+    }
+
+    fn with(why: impl ToString, streams: Vec<Transport<TcpStream>>) -> Unusable {
+        Unusable { connections: streams.into_iter().map(Transport::into_socket).collect(), ..Unusable::new(why) }
     }
 }
 
@@ -92,6 +102,7 @@ impl Server {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             monotonic_ms: self.clock.read().monotonic_ms,
             begun_us,
+            config: self.running.as_ref().and_then(|running| to_raw_value(running.config()).ok()),
             listeners: listeners.map(|(socket, secure)| ListenerState { socket: socket.as_raw_fd(), secure }).collect(),
             exchange: self.exchange.save(&mut writer, |stream| stream.socket().as_raw_fd()),
         };
@@ -101,25 +112,34 @@ impl Server {
         Ok(file)
     }
 
-    /// A server that goes on where another stopped, on the same sockets, as the operator wants it by now. Where it listens is not asked again.
+    /// A server that goes on where another stopped, on the same sockets, as the operator wants it by now; where that cannot be read, as he wanted it
+    /// before. Says which that is. Where it listens is not asked again.
     ///
     /// # Errors
     /// [`Unusable`] says why that cannot be, and has the connections that are left: [`Server::dismiss`] says goodbye to them.
-    pub fn resume(mut state: File, options: Options, settings: Settings) -> Result<Server, Unusable> {
+    pub fn resume(mut state: File, config: Option<Config>) -> Result<(Server, Config), Unusable> {
         let (mut reader, state): (_, ServerState) = StateReader::open(&mut state).map_err(Unusable::new)?;
+        let config = config.map_or_else(|| config_of(state.config), Ok)?;
+        let mut listeners = [Vec::new(), Vec::new()];
+        for ListenerState { socket, secure } in state.listeners {
+            let listener = upgrade::listener(socket);
+            let of_kind = &mut listeners[usize::from(secure)];
+            let fits = listener.filter(|_| of_kind.len() < limits::LISTENERS);
+            of_kind.push(
+                fits.ok_or_else(|| Unusable::new(format!("it listens on descriptor {socket}, which cannot be")))?,
+            );
+        }
+        let ears = Ears::new().map_err(Unusable::new)?;
         let clock = Clock::going_on_at(state.monotonic_ms);
         let socket = |number: RawFd| Some(Transport::Plain(TcpStream::from_std(upgrade::connection(number)?)));
         let exchange = Exchange::restore(state.exchange, &mut reader, clock.read(), socket);
-        let mut exchange = exchange.map_err(|(error, streams)| Unusable {
-            why: error.to_string(),
-            connections: streams.into_iter().map(Transport::into_socket).collect(),
-        })?;
-        exchange.apply(clock.read(), options, settings);
-        let mut server = Server::new(exchange, clock).map_err(Unusable::new)?;
-        for secure in [false, true] {
-            let of_kind = state.listeners.iter().filter(|listener| listener.secure == secure);
-            let sockets = of_kind.filter_map(|listener| upgrade::listener(listener.socket)).collect();
-            server.listen(Listen::On(sockets), secure).map_err(Unusable::new)?;
+        let mut exchange = exchange.map_err(|(error, streams)| Unusable::with(error, streams))?;
+        exchange.apply(clock.read(), Options::from(&config), config.hub.clone());
+        let mut server = Server::with(ears, exchange, clock);
+        for (sockets, secure) in listeners.into_iter().zip([false, true]) {
+            if let Err(error) = server.listen(Listen::On(sockets), secure) {
+                return Err(Unusable::with(error, server.exchange.into_streams()));
+            }
         }
         for key in server.exchange.keys() {
             server.watch(key);
@@ -127,7 +147,7 @@ impl Server {
         let (from, to, count) = (state.program, env!("CARGO_PKG_VERSION"), server.exchange.len());
         let ms = monotonic_us().saturating_sub(state.begun_us) as f64 / 1000.0;
         info!("upgraded from {from} to {to} in {ms:.1} ms: {count} connected");
-        Ok(server)
+        Ok((server, config))
     }
 
     /// Says goodbye (1001) to those whose hub cannot be gone on with: they come back to this one.
@@ -139,4 +159,10 @@ impl Server {
             self.watch(key);
         }
     }
+}
+
+/// What the operator had decided.
+fn config_of(state: Option<Box<RawValue>>) -> Result<Config, Unusable> {
+    let state = state.ok_or_else(|| Unusable::new("the configuration is missing"))?;
+    serde_json::from_str(state.get()).map_err(|error| Unusable::new(format!("the configuration is of no use: {error}")))
 }

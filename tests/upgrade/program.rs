@@ -1,11 +1,19 @@
-//! A program that the hub runs from, in whose place another can be put.
+//! Programs that follow one another: one whose file the hub runs from, in whose place another can be put; and one that follows another that never was.
 //!
-//! Owns: its file. Refuses to know: what the other does.
+//! Owns: that file, and what is left by the other. Refuses to know: what either does.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+
+use super::common::{Client, Raw, tcp};
 
 /// A file that is the hub's program at first. It is gone when dropped.
 pub struct Program(PathBuf);
@@ -21,6 +29,13 @@ impl Program {
 
     pub fn command(&self) -> Command {
         Command::new(&self.0)
+    }
+
+    /// A file with these bytes, beside it.
+    pub fn beside(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.0.with_extension("beside");
+        fs::write(&path, bytes).expect("the folder for tests can be written");
+        path
     }
 
     /// As a package does it: not written over, but put in its place.
@@ -52,4 +67,55 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _gone = fs::remove_file(&self.0);
     }
+}
+
+/// What a program leaves that was the hub of some clients, as far as one can tell who comes after it.
+pub struct Behind {
+    pub state: File,
+    /// The hub's ends of their connections.
+    pub hubs: Vec<TcpStream>,
+    clients: Vec<TcpStream>,
+}
+
+impl Behind {
+    pub fn new(state: &[u8], clients: usize) -> Behind {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let pair = |_| {
+            let client = tcp(listener.local_addr().expect("it listens"));
+            (client, listener.accept().expect("it has knocked").0)
+        };
+        let (clients, hubs) = (0..clients).map(pair).unzip();
+        let mut behind = Behind { state: memory(), hubs, clients };
+        behind.write(state);
+        behind
+    }
+
+    /// Leaves this state.
+    pub fn write(&mut self, state: &[u8]) {
+        self.state = memory();
+        self.state.write_all(state).and_then(|()| self.state.seek(SeekFrom::Start(0))).expect("it is memory");
+    }
+
+    /// What starts `program` in its place.
+    pub fn command(&self, program: &Program) -> Command {
+        let mut shell = Command::new("sh");
+        let begin = format!("export CLASSHUB_STATE=\"{} of $$\"; exec \"$0\" \"$@\"", self.state.as_raw_fd());
+        shell.args(["-c", &begin]).arg(&program.0);
+        self.hubs.iter().for_each(|hub| fcntl_setfd(hub, FdFlags::empty()).expect("it is open"));
+        fcntl_setfd(&self.state, FdFlags::empty()).expect("it is open");
+        shell
+    }
+
+    /// Those whose hub it was. What they say meanwhile does not make the next hang up on them before they have read its goodbye.
+    pub fn into_clients(self) -> Vec<Client> {
+        let said = |mut client: TcpStream| {
+            client.write_all(&Raw::text("{\"msgType\":1}").bytes()).expect("somebody reads");
+            Client::before(client)
+        };
+        self.clients.into_iter().map(said).collect()
+    }
+}
+
+fn memory() -> File {
+    File::from(memfd_create("state", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).expect("the system has memory"))
 }

@@ -4,9 +4,12 @@
 //! configuration (the tests of reloading).
 
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Stdio;
 
 use super::common::{Hub, NO_RATES, ROOM, Raw, chat, join};
-use super::program::Program;
+use super::program::{Behind, Program};
 
 #[test]
 fn a_configuration_that_is_wrong_is_said_before_anybody_has_to_go() {
@@ -89,4 +92,29 @@ fn a_new_program_that_refuses_the_configuration_goes_on_with_what_was_decided() 
     hub.upgrade(2);
     second.send_json(&chat(ROOM, "and still"));
     first.hear("and still");
+}
+
+#[test]
+fn where_neither_the_state_nor_the_configuration_is_of_use_everyone_is_told_before_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    let taken = listener.local_addr().expect("it listens");
+    for (listen, config, says) in [
+        ("127.0.0.1:0".to_owned(), "[limits]\nroms = 9\n", "limits.roms (line 2)"),
+        (taken.to_string(), "", "another program does already"),
+    ] {
+        let behind = Behind::new(b"nothing that we know of", 5);
+        let program = Program::new();
+        let file = program.beside(config.as_bytes());
+        let mut command = behind.command(&program);
+        command.arg("--config").arg(&file).args(["--listen", &listen]).stderr(Stdio::piped());
+        let mut hub = command.spawn().expect("it starts");
+        for mut client in behind.into_clients() {
+            client.recv_to_close(1001);
+        }
+        let mut said = String::new();
+        hub.stderr.take().expect("it is piped").read_to_string(&mut said).expect("it is text");
+        assert_eq!(hub.wait().expect("it is our child").code(), Some(1));
+        assert!(said.contains("the hub begins anew") && said.contains(says), "{said}");
+        let _gone = fs::remove_file(file);
+    }
 }

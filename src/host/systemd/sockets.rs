@@ -6,7 +6,7 @@
 //! turned away by nobody. It needs no right to ports below 1024 for them, and no network of its own.
 
 use std::net::TcpListener;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
@@ -35,7 +35,33 @@ impl HandedOver {
     /// # Errors
     /// What is wrong, where a socket is not what its name says, or the environment says what cannot be.
     pub fn take() -> Result<HandedOver, String> {
-        HandedOver::from(&environment, inherited::take)
+        HandedOver::from(&environment, |number| inherited::take(number, |_| true))
+    }
+
+    /// The same for a program that follows another in this process, of which it does not know what that has made of them: whatever listens there still
+    /// under a name that is known. By now a number may be that of something else, which is left alone.
+    #[must_use]
+    pub fn take_what_is_left() -> HandedOver {
+        HandedOver::left(&environment, |number| inherited::take(number, |it| wrong(it).is_none()))
+    }
+
+    fn left(environment: Environment, take: impl Fn(RawFd) -> Option<OwnedFd>) -> HandedOver {
+        let mut all = HandedOver::default();
+        let names = environment("LISTEN_FDNAMES").unwrap_or_default().to_string_lossy().into_owned();
+        if is_for_us(environment, "LISTEN_PID") != Some(true) {
+            return all;
+        }
+        for (number, name) in (FIRST..).zip(names.split(':')) {
+            let kind = match name {
+                "http" => &mut all.http,
+                "tls" => &mut all.tls,
+                _ => continue,
+            };
+            if kind.len() < limits::LISTENERS {
+                kind.extend(take(number).map(TcpListener::from));
+            }
+        }
+        all
     }
 
     fn from(environment: Environment, take: impl Fn(RawFd) -> Option<OwnedFd>) -> Result<HandedOver, String> {
@@ -74,7 +100,7 @@ impl HandedOver {
                 return Ok(());
             }
         };
-        if let Some(says) = wrong(&socket) {
+        if let Some(says) = wrong(socket.as_fd()) {
             return Err(format!(
                 "the socket named {name} that systemd handed over (descriptor {number}) should be a TCP socket that listens, and {says}"
             ));
@@ -88,8 +114,8 @@ impl HandedOver {
 }
 
 /// Why nobody can be accepted there.
-fn wrong(socket: &OwnedFd) -> Option<&'static str> {
-    let socket = SockRef::from(socket);
+fn wrong(socket: BorrowedFd) -> Option<&'static str> {
+    let socket = SockRef::from(&socket);
     match (socket.domain(), socket.r#type(), socket.protocol()) {
         (Err(_), ..) => Some("is no socket"),
         (Ok(Domain::IPV4 | Domain::IPV6), Ok(Type::STREAM), Ok(Some(Protocol::TCP))) => match socket.is_listener() {
@@ -198,6 +224,32 @@ mod tests {
     fn what_was_taken_already_is_no_error() {
         let all = from(&[("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "http")], vec![]).unwrap();
         assert!(all.http.is_empty());
+    }
+
+    #[test]
+    fn of_what_another_program_has_taken_whatever_still_listens_is_left() {
+        let sockets = [Some(listener()), None, Some(listener()), Some(UdpSocket::bind("127.0.0.1:0").unwrap().into())];
+        let sockets = RefCell::new(sockets);
+        let ours = std::process::id().to_string();
+        let left = |pid: &str| {
+            let lookup = |name: &str| -> Option<OsString> {
+                match name {
+                    "LISTEN_PID" => Some(pid.into()),
+                    "LISTEN_FDNAMES" => Some("http:tls:web:http".into()),
+                    _ => None,
+                }
+            };
+            let take = |number: RawFd| {
+                let mut sockets = sockets.borrow_mut();
+                let it = sockets.get_mut((number - FIRST) as usize)?;
+                it.as_ref().is_some_and(|it| wrong(it.as_fd()).is_none()).then(|| it.take())?
+            };
+            let all = HandedOver::left(&lookup, take);
+            (all.http.len(), all.tls.len(), all.warnings.len())
+        };
+        assert_eq!(left("1"), (0, 0, 0));
+        assert_eq!(left(&ours), (1, 0, 0));
+        assert!(sockets.borrow()[2].is_some(), "of a name that is not known");
     }
 
     #[test]

@@ -69,11 +69,11 @@ impl<S: Stream> Exchange<S> {
     }
 
     /// What was written down, with sites that say nothing: whoever knows where it listens, and what the operator wants by now, says so with
-    /// [`Exchange::apply`]. `socket` gives the stream of a number; where there is none, its connection broke. Afterwards, whoever can be read or
-    /// written has to be told as ever: the next poll does.
+    /// [`Exchange::apply`]. `socket` gives the stream of a number. Afterwards, whoever can be read or written has to be told as ever: the next poll
+    /// does.
     ///
     /// # Errors
-    /// Where the state says what cannot be; with the streams that were asked for before that was found out.
+    /// Where the state says what cannot be, or a number has no stream; with the streams that were asked for before that was found out.
     pub fn restore(
         state: ExchangeState,
         from: &mut StateReader,
@@ -92,8 +92,14 @@ impl<S: Stream> Exchange<S> {
         let mut exchange = Exchange::with(options, hub);
         match exchange.fill(connections, from, &mut socket) {
             Ok(()) => Ok(exchange),
-            Err(error) => Err((error, exchange.connections.into_streams())),
+            Err(error) => Err((error, exchange.into_streams())),
         }
+    }
+
+    /// The streams of everyone, who are connections no more.
+    #[must_use]
+    pub fn into_streams(self) -> Vec<S> {
+        self.connections.into_streams()
     }
 
     fn fill(
@@ -107,7 +113,8 @@ impl<S: Stream> Exchange<S> {
         for connection in connections {
             let ConnectionState { socket: number, place, conn, peer } = connection;
             let told = conn.read(message_bytes, from)?;
-            let Some(stream) = socket(number) else { continue };
+            let none = || StateError::wrong(format!("connection {number}, which is none"));
+            let stream = socket(number).ok_or_else(none)?;
             let key = self.connections.restore(Conn::restore(stream, told), place);
             if let (Some(key), Some(peer)) = (key, peer) {
                 self.hub.restore_peer(key, peer)?;
