@@ -89,6 +89,29 @@ fn deadlines_go_on_and_none_begins_anew() {
 }
 
 #[test]
+fn a_hub_that_has_run_for_a_hundred_years_has_no_time_to_catch_up_with() {
+    let mut class = Class::new(Options::default(), settings());
+    class.now.monotonic_ms = 100 * 365 * 24 * 3_600_000;
+    class.turn();
+    for member in 0..3 {
+        class.connect();
+        class.join(member, "R");
+    }
+    class.turn();
+    class.knock();
+    class.hang_up(2);
+    let (now, state) = (class.now, class.state());
+    class.take_over(state).expect("it was written just now");
+    // A wheel that begins at nought would turn through all of that.
+    let due_ms = class.exchange.next_deadline_ms().expect("somebody has knocked");
+    assert!(due_ms >= now.monotonic_ms, "{due_ms} is long over");
+    let (options, settings) = (Options::default(), class.exchange.hub().settings().clone());
+    class.exchange.apply(now, options, settings);
+    let due_ms = class.exchange.next_deadline_ms().expect("all have heartbeats");
+    assert!(due_ms >= now.monotonic_ms, "{due_ms} is long over");
+}
+
+#[test]
 fn rates_patience_and_what_was_refused_are_not_forgotten() {
     let rated = Settings { messages_per_second: 1, burst: 20, ..settings() };
     let mut class = Class::of(1, rated);
