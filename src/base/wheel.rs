@@ -44,15 +44,15 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel for timers numbered below `capacity`. Reserves their places, and touches them as they are used. A larger number finds its place
-    /// too, if slowly.
+    /// A wheel for timers numbered below `capacity`, at `now_ms` (monotonic milliseconds): it need not turn through what was before. Reserves their
+    /// places, and touches them as they are used. A larger number finds its place too, if slowly.
     #[must_use]
-    pub fn new(capacity: u32) -> Self {
+    pub fn new(capacity: u32, now_ms: u64) -> Self {
         Wheel {
             heads: vec![NONE; SLOTS].into_boxed_slice(),
             occupied: [0; WORDS],
             links: Vec::with_capacity(capacity as usize),
-            current: 0,
+            current: now_ms / TICK_MS,
             set: 0,
         }
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_empty_wheel_asks_for_nothing() {
-        let mut wheel = Wheel::new(4);
+        let mut wheel = Wheel::new(4, 0);
         assert_eq!(wheel.next_ms(), None);
         assert_eq!(wheel.pop(1_000_000), None);
         wheel.set(1, 1_000_100);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn pops_at_its_tick_and_not_before() {
-        let mut wheel = Wheel::new(4);
+        let mut wheel = Wheel::new(4, 0);
         wheel.set(3, 125_000);
         let due = wheel.next_ms().unwrap();
         assert!((125_000..125_000 + TICK_MS).contains(&due), "{due}");
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_moved_timer_pops_once() {
-        let mut wheel = Wheel::new(4);
+        let mut wheel = Wheel::new(4, 0);
         wheel.set(0, 1_000);
         wheel.set(0, 2_000);
         assert_eq!(wheel.pop(1_999), None);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_set_in_the_past_pops_with_the_next_tick() {
-        let mut wheel = Wheel::new(4);
+        let mut wheel = Wheel::new(4, 0);
         assert_eq!(wheel.pop(500_000), None);
         wheel.set(2, 10);
         let next = wheel.next_ms().unwrap();
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_timer_beyond_the_capacity_is_as_good_as_another() {
-        let mut wheel = Wheel::new(1);
+        let mut wheel = Wheel::new(1, 0);
         wheel.set(7, 1_000);
         wheel.reserve(4);
         wheel.set(3, 2_000);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn deadlines_beyond_a_revolution_wait_for_theirs() {
-        let mut wheel = Wheel::new(4);
+        let mut wheel = Wheel::new(4, 0);
         wheel.set(1, 600_000);
         let mut wakes = 0;
         let mut now = 0;
@@ -240,7 +240,7 @@ mod tests {
         /// Against the plain model: a map from timer to deadline.
         #[test]
         fn agrees_with_a_map(steps in prop::collection::vec((0u32..8, 0u64..400_000, 0u64..70_000, any::<bool>()), 1..200)) {
-            let mut wheel = Wheel::new(8);
+            let mut wheel = Wheel::new(8, 0);
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();
             let mut now = 0;
             for (timer, after, pass, cancel) in steps {

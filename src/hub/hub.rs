@@ -54,8 +54,8 @@ impl Hub {
             assert!(made.is_ok(), "more rooms are configured than limits.rooms allows");
         }
         Hub {
-            room_timers: Wheel::new(settings.rooms),
-            connection_timers: Wheel::new(connections + limits::SPARE_CONNECTIONS),
+            room_timers: Wheel::new(settings.rooms, now.monotonic_ms),
+            connection_timers: Wheel::new(connections + limits::SPARE_CONNECTIONS, now.monotonic_ms),
             changed: Vec::with_capacity(settings.rooms as usize),
             peers: Vec::with_capacity((connections + limits::SPARE_CONNECTIONS) as usize),
             rooms_made: rooms.len().into(),

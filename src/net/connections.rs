@@ -92,14 +92,14 @@ pub enum TurnedAway {
 }
 
 impl<S: Stream> Connections<S> {
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: Bounds, now: Now) -> Self {
         let capacity = bounds.connections + limits::SPARE_CONNECTIONS;
         Connections {
             bounds,
             reply_bytes: bounds.reply_bytes,
             table: Slots::new(capacity),
             spares: VecDeque::with_capacity(limits::SPARE_CONNECTIONS as usize),
-            wheel: Wheel::new(capacity),
+            wheel: Wheel::new(capacity, now.monotonic_ms),
             ready: Vec::new(),
             resting: VecDeque::new(),
             owing: Vec::new(),

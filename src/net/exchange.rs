@@ -83,16 +83,16 @@ impl<S: Stream> Exchange<S> {
     #[must_use]
     pub fn new(options: Options, settings: Settings, secret: Secret, now: Now) -> Self {
         let hub = Hub::new(settings, options.connections, &secret, now);
-        Exchange::with(options, hub)
+        Exchange::with(options, hub, now)
     }
 
     /// An exchange around this hub, with nobody connected.
-    fn with(options: Options, hub: Hub) -> Self {
+    fn with(options: Options, hub: Hub, now: Now) -> Self {
         let settings = hub.settings();
         Exchange {
             maxima: maxima(&options, settings),
             rest_ms: rest_ms(settings),
-            connections: Connections::new(bounds(&options, settings)),
+            connections: Connections::new(bounds(&options, settings), now),
             hub,
             options,
             refusals: Refusals::default(),

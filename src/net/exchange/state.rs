@@ -89,7 +89,7 @@ impl<S: Stream> Exchange<S> {
             reply_bytes: bounds.reply_bytes as u32,     // and so was this
             ..Options::default()
         };
-        let mut exchange = Exchange::with(options, hub);
+        let mut exchange = Exchange::with(options, hub, now);
         match exchange.fill(connections, from, &mut socket) {
             Ok(()) => Ok(exchange),
             Err(error) => Err((error, exchange.into_streams())),
