@@ -8,6 +8,8 @@ mod common;
 mod program;
 #[path = "upgrade/refused.rs"]
 mod refused;
+#[path = "upgrade/signals.rs"]
+mod signals;
 
 use std::fs;
 use std::io::Write as _;
