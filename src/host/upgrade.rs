@@ -6,16 +6,18 @@
 //! The process stays: its number, its descriptors, its place with the service manager. Nothing is written to any disk.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::process::{self, Command};
+use std::process;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::execve;
 use rustix::fs::{MemfdFlags, fcntl_get_seals, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use socket2::{Domain, SockRef, Type};
@@ -48,28 +50,73 @@ impl Program {
     }
 
     /// Runs what lies there now instead of this program, with the same arguments, and leaves it `state` and whatever is `kept`. It returns only where
-    /// that fails, with the reason; then everything is as before.
+    /// that fails, with the reason; then everything is as before. The signals that are held wait for the next program ([`hear_signals`]).
     #[must_use]
-    pub fn follow(&self, state: &File, kept: &[BorrowedFd]) -> io::Error {
-        // Signals wait until the next program listens for them: unheard, most would end it.
-        let before = match SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK) {
-            Ok(before) => before,
-            Err(error) => return error.into(),
-        };
+    pub fn follow(&self, _held: &Held, state: &File, kept: &[BorrowedFd]) -> io::Error {
         let kept = || kept.iter().copied().chain([state.as_fd()]);
         let failed = match kept().try_for_each(|kept| fcntl_setfd(kept, FdFlags::empty())) {
-            Ok(()) => {
-                let left = format!("{} of {}", state.as_raw_fd(), process::id());
-                Command::new(&self.path).args(&self.arguments).env(LEFT, left).exec()
-            }
+            Ok(()) => self.exec(&format!("{} of {}", state.as_raw_fd(), process::id())),
             Err(error) => error.into(),
         };
         for kept in kept() {
             // They were open when this was asked of them the first time, and are.
             let _set = fcntl_setfd(kept, FdFlags::CLOEXEC);
         }
-        let _set = before.thread_set_mask();
         failed
+    }
+
+    /// The system call itself, since what the standard library has around it changes how this process takes SIGPIPE, and gives to a shell whatever is no
+    /// program.
+    fn exec(&self, left: &str) -> io::Error {
+        let path = self.path.as_os_str();
+        let arguments = iter::once(path).chain(self.arguments.iter().map(OsString::as_os_str)).map(c_string);
+        let inherited = env::vars_os().filter(|(name, _)| name != LEFT);
+        let variables = inherited.chain([(LEFT.into(), left.into())]).map(|(name, value)| {
+            let mut variable = name;
+            variable.push("=");
+            variable.push(value);
+            c_string(&variable)
+        });
+        let all = || -> io::Result<_> {
+            Ok((
+                c_string(path)?,
+                arguments.collect::<io::Result<Vec<_>>>()?,
+                variables.collect::<io::Result<Vec<_>>>()?,
+            ))
+        };
+        match all() {
+            Ok((path, arguments, variables)) => {
+                let Err(failed) = execve(&path, &arguments, &variables);
+                failed.into()
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+/// As the system takes it. What this process was started with has no zero byte inside.
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    Ok(CString::new(text.as_bytes())?)
+}
+
+/// Signals wait for as long as this is held.
+#[derive(Debug)]
+pub struct Held {
+    before: SigSet,
+}
+
+/// Lets signals wait, until a program listens for them: unheard, most would end it.
+///
+/// # Errors
+/// Only where the system is asked for what no system has.
+pub fn hold_signals() -> io::Result<Held> {
+    Ok(Held { before: SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // They were so before.
+        let _set = self.before.thread_set_mask();
     }
 }
 
@@ -146,7 +193,9 @@ mod tests {
         let nowhere = Program { path: "/nowhere/classhub".into(), arguments: Vec::new() };
         let (state, kept) = (file().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let signals = SigSet::thread_get_mask().unwrap();
-        let failed = nowhere.follow(&state, &[kept.as_fd()]);
+        let held = hold_signals().unwrap();
+        let failed = nowhere.follow(&held, &state, &[kept.as_fd()]);
+        drop(held);
         assert_eq!(failed.kind(), io::ErrorKind::NotFound);
         for one in [state.as_fd(), kept.as_fd()] {
             assert!(rustix::io::fcntl_getfd(one).unwrap().contains(FdFlags::CLOEXEC));

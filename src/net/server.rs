@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{error, info, warn};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -236,29 +236,45 @@ impl Server {
             manager.turn(now, count);
         }
         // Between two turns, when nothing is half done.
-        let is_stopping = until.is_some();
-        Ok(asked.into_iter().any(|asked| self.obey(asked, is_stopping)))
+        Ok(self.obey(&asked, until.is_some()))
     }
 
-    /// Does what a signal asks for. Says whether that is to stop.
-    fn obey(&mut self, asked: Asked, is_stopping: bool) -> bool {
-        match asked {
-            Asked::Stop => true,
-            // There is nothing left to take over, and nobody who has anything of it.
-            Asked::Reload | Asked::Upgrade if is_stopping => false,
-            Asked::Upgrade => {
-                self.upgrade();
-                false
-            }
-            Asked::Reload => {
-                if let Some(manager) = &mut self.manager {
-                    manager.reloading(monotonic_us());
-                }
-                self.reload();
-                self.tell_ready();
-                false
-            }
+    /// Does what signals ask for. Says whether that is to stop, which stands before all else.
+    fn obey(&mut self, asked: &[Asked], is_stopping: bool) -> bool {
+        if asked.contains(&Asked::Stop) {
+            return true;
         }
+        if is_stopping {
+            // There is nothing left to take over, and nobody who has anything of it.
+            return false;
+        }
+        if asked.contains(&Asked::Reload) {
+            if let Some(manager) = &mut self.manager {
+                manager.reloading(monotonic_us());
+            }
+            self.reload();
+            self.tell_ready();
+        }
+        asked.contains(&Asked::Upgrade) && self.make_way()
+    }
+
+    /// Lets another program take over, for which whatever signal comes from now on waits. Those that came before are obeyed first. Says whether one of
+    /// them asks to stop.
+    fn make_way(&mut self) -> bool {
+        let held = match upgrade::hold_signals() {
+            Ok(held) => held,
+            Err(error) => {
+                error!("not upgraded, and going on as before: signals cannot be held: {error}");
+                return false;
+            }
+        };
+        let mut asked = self.signals.take();
+        asked.retain(|asked| *asked != Asked::Upgrade);
+        if self.obey(&asked, false) {
+            return true;
+        }
+        self.upgrade(&held);
+        false
     }
 
     fn tell_ready(&mut self) {

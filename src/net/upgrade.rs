@@ -21,7 +21,7 @@ use super::transport::Transport;
 use crate::base::state::{StateReader, StateWriter};
 use crate::host::clock::{Clock, monotonic_us};
 use crate::host::config::Config;
-use crate::host::upgrade;
+use crate::host::upgrade::{self, Held};
 use crate::limits;
 
 /// A server as it is written down.
@@ -69,8 +69,8 @@ impl Unusable {
 impl Server {
     /// Lets the program that lies where this one lay take over, between two turns. It returns only where that fails: then the hub goes on, and the log
     /// says why. A configuration that is wrong would be found so by the next program too, which could not ask again: it is read before anybody has to
-    /// go.
-    pub(super) fn upgrade(&mut self) {
+    /// go. Signals are held, so that none is left with this program unheard.
+    pub(super) fn upgrade(&mut self, held: &Held) {
         let program = match &self.program {
             Ok(program) => program,
             Err(error) => return error!("cannot be upgraded: the system does not say what program this is: {error}"),
@@ -86,7 +86,7 @@ impl Server {
                 let connections = self.exchange.streams().map(|stream| stream.socket().as_fd());
                 let kept: Vec<BorrowedFd> =
                     connections.chain(self.listeners.iter().map(|(socket, _)| socket)).collect();
-                program.follow(&state, &kept)
+                program.follow(held, &state, &kept)
             }
             Err(error) => error,
         };
