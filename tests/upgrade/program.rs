@@ -55,6 +55,11 @@ impl Program {
         self.replace_by(script.as_bytes(), "755");
     }
 
+    /// No program at all.
+    pub fn remove(&self) {
+        fs::remove_file(&self.0).expect("it is there");
+    }
+
     /// The hub's program again.
     pub fn restore(&self) {
         let new = self.0.with_extension("new");
