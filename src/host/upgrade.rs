@@ -18,7 +18,7 @@ use std::process;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::execve;
-use rustix::fs::{MemfdFlags, fcntl_get_seals, memfd_create};
+use rustix::fs::{Access, MemfdFlags, access, fcntl_get_seals, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use socket2::{Domain, SockRef, Type};
 
@@ -47,6 +47,14 @@ impl Program {
     #[must_use]
     pub fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// Whether there is anything that may be run. Whether it can be, only [`Program::follow`] tells.
+    ///
+    /// # Errors
+    /// What the system says where there is nothing, or it may not.
+    pub fn check(&self) -> io::Result<()> {
+        Ok(access(&self.path, Access::EXEC_OK)?)
     }
 
     /// Runs what lies there now instead of this program, with the same arguments, and leaves it `state` and whatever is `kept`. It returns only where

@@ -78,24 +78,29 @@ impl Server {
         if let Some(Err(wrong)) = self.running.as_ref().and_then(Running::read) {
             return warn!("not upgraded, and going on as before: {wrong}");
         }
+        let not_upgraded =
+            |error: io::Error| error!("not upgraded, and going on as before: {}: {error}", program.path().display());
+        // So is all else that can be known before it is tried.
+        let state = match program.check().and_then(|()| upgrade::file()) {
+            Ok(state) => state,
+            Err(error) => return not_upgraded(error),
+        };
         info!("upgrading to {}, with {} connected", program.path().display(), self.exchange.len());
         let begun_us = monotonic_us();
         self.exchange.prepare(self.clock.read());
-        let failed = match self.save(begun_us) {
-            Ok(state) => {
+        not_upgraded(match self.save(&state, begun_us) {
+            Ok(()) => {
                 let connections = self.exchange.streams().map(|stream| stream.socket().as_fd());
                 let kept: Vec<BorrowedFd> =
                     connections.chain(self.listeners.iter().map(|(socket, _)| socket)).collect();
                 program.follow(held, &state, &kept)
             }
             Err(error) => error,
-        };
-        error!("not upgraded, and going on as before: {}: {failed}", program.path().display());
+        });
     }
 
-    fn save(&self, begun_us: u64) -> io::Result<File> {
-        let file = upgrade::file()?;
-        let mut buffer = BufWriter::new(&file);
+    fn save(&self, file: &File, begun_us: u64) -> io::Result<()> {
+        let mut buffer = BufWriter::new(file);
         let mut writer = StateWriter::new(&mut buffer);
         let listeners = self.listeners.iter();
         let state = ServerState {
@@ -107,9 +112,7 @@ impl Server {
             exchange: self.exchange.save(&mut writer, |stream| stream.socket().as_raw_fd()),
         };
         writer.finish(&state)?;
-        buffer.flush()?;
-        drop(buffer);
-        Ok(file)
+        buffer.flush()
     }
 
     /// A server that goes on where another stopped, on the same sockets, as the operator wants it by now; where that cannot be read, as he wanted it
