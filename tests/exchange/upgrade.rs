@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
 use classhub::base::state::{StateError, StateReader, StateWriter};
@@ -41,7 +42,8 @@ impl Class {
     fn take_over(&mut self, file: Vec<u8>) -> Result<(), StateError> {
         let mut file = Cursor::new(file);
         let (mut reader, state): (_, ExchangeState) = StateReader::open(&mut file)?;
-        let socket = |number: i32| Some(self.socket_of(usize::try_from(number).ok()?));
+        let is_there = |number: &usize| *number < self.members.len();
+        let socket = |number: i32| usize::try_from(number).ok().filter(is_there).map(|number| self.socket_of(number));
         let next = Exchange::restore(state, &mut reader, self.now, socket).map_err(|(error, _)| error)?;
         self.exchange = next;
         for key in self.exchange.keys() {
@@ -302,6 +304,66 @@ fn a_state_that_says_what_cannot_be_is_refused_and_its_sockets_come_back() {
         assert!(error.to_string().contains(says), "{place}: {error}");
         assert_eq!(streams.len(), taken, "{place}");
     }
+}
+
+/// Where numbers stand in a document.
+fn numbers(document: &str) -> Vec<Range<usize>> {
+    let bytes = document.as_bytes();
+    let (mut numbers, mut at, mut is_text) = (Vec::new(), 0, false);
+    while at < bytes.len() {
+        let begin = at;
+        at += 1;
+        match bytes[begin] {
+            b'\\' if is_text => at += 1,
+            b'"' => is_text = !is_text,
+            b'0'..=b'9' if !is_text => {
+                while bytes[at].is_ascii_digit() {
+                    at += 1;
+                }
+                numbers.push(begin..at);
+            }
+            _ => {}
+        }
+    }
+    numbers
+}
+
+#[test]
+fn no_number_of_a_state_is_believed_that_cannot_be() {
+    let file = class().state();
+    let (bytes, document) =
+        file[..file.len() - TRAILER_BYTES].split_at(file.len() - TRAILER_BYTES - document_bytes(&file));
+    let document = str::from_utf8(document).expect("it is text");
+    let numbers = numbers(document);
+    assert!(numbers.len() > 100, "{}", numbers.len());
+    let mut believed = Vec::new();
+    for place in numbers {
+        for value in ["0", "1", "255", "65536", "4294967295", "9007199254740993", "18446744073709551615"] {
+            let changed = format!("{}{value}{}", &document[..place.start], &document[place.end..]);
+            let changed: Box<RawValue> = serde_json::from_str(&changed).expect("it is JSON");
+            let mut file = Vec::new();
+            let mut writer = StateWriter::new(&mut file);
+            writer.put(bytes);
+            writer.finish(&changed).expect("memory takes everything");
+            let gone_on = std::panic::catch_unwind(|| {
+                let mut class = class();
+                let settings = class.exchange.hub().settings().clone();
+                if class.take_over(file).is_err() {
+                    return;
+                }
+                class.exchange.apply(class.now, Options::default(), settings);
+                class.poll();
+                class.say(0, "R", "still here");
+                class.turn();
+                class.sleep(200_000);
+                let _again = class.state();
+            });
+            if gone_on.is_err() {
+                believed.push(format!("{value} at ...{}", &document[place.start.saturating_sub(60)..place.end]));
+            }
+        }
+    }
+    assert!(believed.is_empty(), "{believed:#?}");
 }
 
 const TRAILER_BYTES: usize = 64;
