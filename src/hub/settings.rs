@@ -56,6 +56,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether no table would be larger and no period longer than there may be. What is smaller than an operator may want does no harm.
+    pub(super) fn are_within_limits(&self) -> bool {
+        [
+            (self.heartbeat_interval_s, limits::HEARTBEAT_INTERVAL_S),
+            (self.heartbeat_grace_s, limits::HEARTBEAT_GRACE_S),
+            (self.probe_s, limits::HEARTBEAT_PROBE_S),
+            (self.linger_s, limits::HEARTBEAT_LINGER_S),
+            (self.rooms, limits::ROOMS),
+            (self.members_per_room, limits::MEMBERS_PER_ROOM),
+            (self.rooms_per_connection, limits::ROOMS_PER_CONNECTION),
+            (self.room_log_bytes, limits::ROOM_LOG_BYTES),
+            (self.history, limits::HISTORY),
+            (self.empty_for_s, limits::EMPTY_FOR_S),
+        ]
+        .iter()
+        .all(|(value, limit)| *value <= limit.max)
+    }
+
     /// Seats in all rooms together: as many as all of these connections may have.
     pub(super) fn seats_max(&self, connections: u32) -> u64 {
         u64::from(connections) * u64::from(self.rooms_per_connection)

@@ -86,6 +86,9 @@ impl Hub {
     /// Where the state says what cannot be.
     pub fn restore(state: HubState, connections: u32, now: Now, from: &mut StateReader) -> Result<Hub, StateError> {
         let HubState { settings, secret, rooms_made, rooms, seals, guesses } = state;
+        if !settings.are_within_limits() {
+            return Err(StateError::wrong("more than an operator may want"));
+        }
         // Those that the operator wants are among those that were written down.
         let without_rooms = Settings { configured: Vec::new(), ..settings.clone() };
         let mut hub = Hub::new(without_rooms, connections, &secret, now);
@@ -109,8 +112,11 @@ impl Hub {
     ///
     /// # Errors
     /// Where the state says what cannot be.
-    pub fn restore_peer(&mut self, who: Key, state: PeerState) -> Result<(), StateError> {
+    pub fn restore_peer(&mut self, who: Key, state: PeerState, now: Now) -> Result<(), StateError> {
         let wrong = StateError::wrong;
+        if state.last_seen_ms > now.monotonic_ms {
+            return Err(wrong("a connection that was heard from after all this"));
+        }
         let mut peer = Peer::new(who, state.address, state.last_seen_ms);
         peer.id = (&*state.id).try_into().map_err(|_| wrong("an id"))?;
         peer.voice = state.voice;

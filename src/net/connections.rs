@@ -82,6 +82,18 @@ pub(super) struct Place {
     queue_bytes: usize,
 }
 
+impl Place {
+    /// Whether it was turned away.
+    pub fn is_spare(&self) -> bool {
+        self.spare
+    }
+
+    /// Whether its deadline is one that is ever set.
+    pub fn is_possible(&self, now: Now) -> bool {
+        self.due_ms.is_none_or(|due_ms| due_ms.saturating_sub(now.monotonic_ms) <= limits::HEAD_MS + limits::CLOSE_MS)
+    }
+}
+
 /// Why a connection got no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnedAway {

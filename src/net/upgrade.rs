@@ -24,6 +24,9 @@ use crate::host::config::Config;
 use crate::host::upgrade::{self, Held};
 use crate::limits;
 
+/// More than a century, and little enough for every sum with a period.
+const MONOTONIC_MS_MAX: u64 = 1 << 42;
+
 /// A server as it is written down.
 #[derive(Serialize, Deserialize)]
 struct ServerState {
@@ -123,6 +126,9 @@ impl Server {
     pub fn resume(mut state: File, config: Option<Config>) -> Result<(Server, Config), Unusable> {
         let (mut reader, state): (_, ServerState) = StateReader::open(&mut state).map_err(Unusable::new)?;
         let config = config.map_or_else(|| config_of(state.config), Ok)?;
+        if state.monotonic_ms > MONOTONIC_MS_MAX {
+            return Err(Unusable::new("it has run for longer than can be"));
+        }
         let mut listeners = [Vec::new(), Vec::new()];
         for ListenerState { socket, secure } in state.listeners {
             let listener = upgrade::listener(socket);

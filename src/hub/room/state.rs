@@ -106,6 +106,9 @@ impl Room {
         if state.number.is_empty() || state.number.len() > limits::ID_BYTES {
             return Err(StateError::wrong("a room's number"));
         }
+        if state.last_append_ms.max(state.empty_since_ms) > now.monotonic_ms {
+            return Err(StateError::wrong("a room where something was said after all this"));
+        }
         let mut room = Room::made(&state.number, state.instance, now);
         (room.name_json, room.desc_json) = (state.name_json.get().into(), state.desc_json.get().into());
         (room.created_ms, room.configured) = (state.created_ms, state.is_configured);
@@ -146,6 +149,9 @@ impl Room {
         seals: &Seals,
     ) -> Result<(), StateError> {
         let place = self.place(reader.joined_seq).ok_or_else(|| StateError::wrong("a seat that is none"))?;
+        if let Holder::Reader(_) = self.seats[place].holder {
+            return Err(StateError::wrong("a seat that two have"));
+        }
         let key = voice.key();
         if let Some(key) = key {
             if self.logs.key().is_some_and(|other| other != key) {

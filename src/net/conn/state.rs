@@ -10,6 +10,9 @@ use crate::limits;
 use crate::net::queue::{Queue, QueueState};
 use crate::net::stream::Stream;
 
+/// What takes 26 days at a gigabit a second, and can be added up for all connections: nobody needs to know more of it.
+const WRITTEN_BYTES_MAX: u64 = 1 << 48;
+
 /// A connection as it is written down for the next process.
 #[derive(Serialize, Deserialize)]
 pub struct ConnState {
@@ -69,6 +72,13 @@ pub struct Told {
     written_bytes: u64,
 }
 
+impl Told {
+    /// Whether it speaks WebSocket, and has not had its last word.
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+}
+
 impl ConnState {
     /// What it tells. The connection takes messages and frames of at most `message_bytes`.
     ///
@@ -83,6 +93,10 @@ impl ConnState {
             StageState::Open => Stage::Open(Box::new(Open { has_spoken: true, ..Open::new(message_bytes) })),
             StageState::Closing { shut_down } => Stage::Closing { shut_down },
         };
-        Ok(Told { stage, queue: Queue::restore(&self.queue, from)?, written_bytes: self.written_bytes })
+        let queue = Queue::restore(&self.queue, from)?;
+        if matches!(stage, Stage::Head(_)) && !queue.is_empty() {
+            return Err(StateError::wrong("an answer to half a head"));
+        }
+        Ok(Told { stage, queue, written_bytes: self.written_bytes.min(WRITTEN_BYTES_MAX) })
     }
 }

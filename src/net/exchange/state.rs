@@ -9,6 +9,7 @@ use super::{Exchange, Options};
 use crate::base::Now;
 use crate::base::state::{StateError, StateReader, StateWriter};
 use crate::hub::{Hub, HubState, Outlet, PeerState};
+use crate::limits;
 use crate::net::conn::{Conn, ConnState};
 use crate::net::connections::{Bounds, Place};
 use crate::net::stream::Stream;
@@ -81,6 +82,9 @@ impl<S: Stream> Exchange<S> {
         mut socket: impl FnMut(i32) -> Option<S>,
     ) -> Result<Self, (StateError, Vec<S>)> {
         let ExchangeState { bounds, hub, connections } = state;
+        if bounds.connections > limits::CONNECTIONS.max {
+            return Err((StateError::wrong("more connections than there may be"), Vec::new()));
+        }
         let hub = Hub::restore(hub, bounds.connections, now, from).map_err(|error| (error, Vec::new()))?;
         let options = Options {
             connections: bounds.connections,
@@ -90,7 +94,7 @@ impl<S: Stream> Exchange<S> {
             ..Options::default()
         };
         let mut exchange = Exchange::with(options, hub, now);
-        match exchange.fill(connections, from, &mut socket) {
+        match exchange.fill(connections, from, now, &mut socket) {
             Ok(()) => Ok(exchange),
             Err(error) => Err((error, exchange.into_streams())),
         }
@@ -106,18 +110,27 @@ impl<S: Stream> Exchange<S> {
         &mut self,
         connections: Vec<ConnectionState>,
         from: &mut StateReader,
+        now: Now,
         socket: &mut impl FnMut(i32) -> Option<S>,
     ) -> Result<(), StateError> {
         let message_bytes = self.options.message_bytes as usize;
+        if connections.iter().filter(|connection| connection.place.is_spare()).count()
+            > limits::SPARE_CONNECTIONS as usize
+        {
+            return Err(StateError::wrong("more who are turned away than there may be"));
+        }
         self.connections.make_room(connections.len());
         for connection in connections {
             let ConnectionState { socket: number, place, conn, peer } = connection;
             let told = conn.read(message_bytes, from)?;
+            if told.is_open() != peer.is_some() || !place.is_possible(now) {
+                return Err(StateError::wrong(format!("what connection {number} is")));
+            }
             let none = || StateError::wrong(format!("connection {number}, which is none"));
             let stream = socket(number).ok_or_else(none)?;
             let key = self.connections.restore(Conn::restore(stream, told), place);
             if let (Some(key), Some(peer)) = (key, peer) {
-                self.hub.restore_peer(key, peer)?;
+                self.hub.restore_peer(key, peer, now)?;
             }
         }
         Ok(())
