@@ -4,6 +4,8 @@
 //! what is written down (`src/hub/state.rs`), and every state that a hub may be in: the simulation upgrades in the middle of anything.
 
 mod common;
+#[path = "upgrade/foreign.rs"]
+mod foreign;
 #[path = "upgrade/house.rs"]
 mod house;
 #[path = "upgrade/program.rs"]

@@ -103,8 +103,13 @@ impl Behind {
 
     /// What starts `program` in its place.
     pub fn command(&self, program: &Program) -> Command {
+        self.command_that_first("", program)
+    }
+
+    /// The same by a shell that does this first.
+    pub fn command_that_first(&self, does: &str, program: &Program) -> Command {
         let mut shell = Command::new("sh");
-        let begin = format!("export CLASSHUB_STATE=\"{} of $$\"; exec \"$0\" \"$@\"", self.state.as_raw_fd());
+        let begin = format!("{does}export CLASSHUB_STATE=\"{} of $$\"; exec \"$0\" \"$@\"", self.state.as_raw_fd());
         shell.args(["-c", &begin]).arg(&program.0);
         self.hubs.iter().for_each(|hub| fcntl_setfd(hub, FdFlags::empty()).expect("it is open"));
         fcntl_setfd(&self.state, FdFlags::empty()).expect("it is open");
