@@ -192,6 +192,31 @@ fn an_upgrade_has_them_come_back_unseen() {
 }
 
 #[test]
+fn tls_that_is_new_with_an_upgrade_is_had_or_done_without() {
+    let folder = issued();
+    let hub = Hub::start("");
+    let mut plain = hub.join("plain");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    let taken_addr = taken.local_addr().expect("it listens");
+    let wanted = config(&folder, "").replace("127.0.0.1:0", &taken_addr.to_string());
+    hub.configure(&wanted);
+    hub.upgrade(1);
+    let line = hub.wait_for_line("the hub goes on without TLS");
+    assert!(line.starts_with("ERROR") && line.contains("another program does already"), "{line}");
+    plain.say("still here");
+    // Nobody is there any more who has it.
+    drop(taken);
+    hub.upgrade(2);
+    plain.say("and still");
+    let trusting = client_config(&folder, &[&TLS13]);
+    let mut client = Client::upgrade(secure(tcp(taken_addr), &trusting), &upgrade_head("/ws", ""));
+    client.join(ROOM, "secure");
+    plain.recv_json();
+    plain.say("by both");
+    client.hear("by both");
+}
+
+#[test]
 fn readers_that_never_read_are_closed_and_cost_their_bound() {
     const READERS: usize = 32;
     let folder = issued();
