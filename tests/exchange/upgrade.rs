@@ -162,6 +162,27 @@ fn a_blocked_reader_is_sent_the_rest_of_its_frame_and_then_what_its_room_owes() 
 }
 
 #[test]
+fn a_page_that_is_half_sent_is_sent_to_its_end() {
+    let mut class = Class::of(1, settings());
+    let [whole, half] = [0; 2].map(|_| class.knock());
+    class.wire(half).room = 1000;
+    for reader in [whole, half] {
+        class.input(reader, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    class.turn();
+    class.upgrade();
+    let page = class.wire(whole).output.clone();
+    assert!(page.starts_with(b"HTTP/1.1 200 ") && page.len() > 3500, "{}", page.len());
+    assert_eq!(class.wire(half).output, page[..1000]);
+    class.make_room(half, 2000);
+    class.upgrade();
+    assert_eq!(class.wire(half).output, page[..3000]);
+    class.make_room(half, ENDLESS);
+    assert_eq!(class.wire(half).output, page);
+    assert!(class.wire(half).ended);
+}
+
+#[test]
 fn a_reader_that_is_too_slow_is_found_to_be_whoever_serves_it() {
     let mut class = Class::of(2, Settings { room_log_bytes: limits::ROOM_LOG_BYTES.min, ..settings() });
     class.wire(1).room = 10;

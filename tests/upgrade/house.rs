@@ -3,8 +3,14 @@
 //! Owns: descriptors, memory, and the variables by which a service manager speaks. Refuses to know: who is connected.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::process::Command;
 
-use super::common::{Client, Hub, NO_RATES, ROOM, Raw, chat, tcp};
+use super::common::{Client, Hub, NO_RATES, PATIENCE, ROOM, Raw, chat, join, leave, tcp};
 use super::program::Program;
 
 fn folder(hub: &Hub) -> String {
@@ -120,4 +126,74 @@ fn a_program_for_another_machine_is_not_run() {
     program.restore();
     hub.upgrade(1);
     member.say("and still");
+}
+
+/// A service manager that hands a socket over, and has ears.
+#[test]
+fn the_service_manager_hears_of_the_next_what_it_heard_of_the_first() {
+    let name = format!("classhub-upgrade-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+    let hears = UnixDatagram::bind_addr(&address).expect("the address is free");
+    hears.set_read_timeout(Some(PATIENCE)).expect("a period above 0 is taken");
+    let hear = |wanted: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let count = hears.recv(&mut buffer).expect("it is told something");
+            if String::from_utf8_lossy(&buffer[..count]).contains(wanted) {
+                return;
+            }
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    let mut shell = Command::new("sh");
+    // Through standard output, so that no other program that a test begins meanwhile has it too.
+    let begin = "exec 3>&1 4>&1 >&2 && export LISTEN_PID=$$ WATCHDOG_PID=$$ && exec \"$0\" \"$@\"";
+    shell.stdout(OwnedFd::from(listener.try_clone().expect("it is open")));
+    shell.args(["-c", begin, env!("CARGO_BIN_EXE_classhub")]);
+    // The second is closed, and its number is somebody else's from then on.
+    shell.envs([("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "http:web"), ("WATCHDOG_USEC", "400000")]);
+    shell.env("NOTIFY_SOCKET", format!("@{name}"));
+    let hub = Hub::start_as(shell, NO_RATES);
+    assert_eq!(Some(hub.addr), listener.local_addr().ok());
+    hear("READY=1");
+    let mut member = hub.join("member");
+    for n in 1..=3 {
+        hub.upgrade(n);
+        hear("READY=1\nSTATUS=1 room, 1 member");
+        hear("WATCHDOG=1");
+        hear("WATCHDOG=1");
+        member.say("still here");
+        hub.connect().fence();
+    }
+    // That is told once.
+    let warnings = hub.lines().iter().filter(|line| line.starts_with("WARN")).count();
+    assert_eq!(warnings, 1, "{:?}", hub.lines());
+}
+
+#[test]
+fn words_and_folders_that_are_told_from_where_one_stands_are_so_for_the_next() {
+    const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
+    let program = Program::new();
+    let config = program.beside(b"[limits]\nmembers_per_room = 1\n");
+    let name = |path: &Path| path.file_name().expect("it has one").to_string_lossy().into_owned();
+    let mut shell = Command::new("sh");
+    // It does not heed the words that every test's hub is given.
+    let (program_name, config_name) = (name(program.path()), name(&config));
+    let begin = format!("cd {FOLDER:?} && exec ./{program_name} --config {config_name} --listen 127.0.0.1:0");
+    shell.args(["-c", &begin]);
+    let hub = Hub::start_as(shell, "");
+    for n in 1..=2 {
+        hub.upgrade(n);
+        let mut first = hub.join("first");
+        let mut second = hub.connect();
+        second.send_json(&join(ROOM, "second"));
+        second.recv_failure("room_full");
+        first.send_json(&leave(ROOM));
+        first.recv_json();
+    }
+    fs::write(&config, "[limits]\nroms = 1\n").expect("the folder for tests can be written");
+    hub.signal_upgrade();
+    let line = hub.wait_for_line("not upgraded");
+    assert!(line.contains(&name(&config)), "{line}");
+    let _gone = fs::remove_file(config);
 }

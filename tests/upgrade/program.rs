@@ -31,6 +31,10 @@ impl Program {
         Command::new(&self.0)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// A file with these bytes, beside it.
     pub fn beside(&self, bytes: &[u8]) -> PathBuf {
         let path = self.0.with_extension("beside");
