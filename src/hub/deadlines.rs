@@ -44,7 +44,7 @@ impl Hub {
         let Some(Some(peer)) = self.peers.get(index as usize) else { return };
         let (who, now_ms) = (peer.key, now.monotonic_ms);
         if self.probe_due_ms(peer).is_some_and(|due_ms| now_ms >= due_ms) {
-            let before = peer.probe.and_then(|probe| probe.sent_bytes);
+            let before = peer.probe.as_ref().and_then(|probe| probe.sent_bytes);
             let is_alive = match before {
                 Some(before) => outlet.sent_bytes(who).is_none_or(|sent| sent > before),
                 None => self.is_moving(who, outlet),
@@ -93,7 +93,7 @@ impl Hub {
 
     /// When a probe that nothing has come to as yet is lost.
     fn probe_due_ms(&self, peer: &Peer) -> Option<u64> {
-        peer.probe.filter(|probe| !probe.is_answered).map(|probe| probe.sent_ms + self.probe_ms())
+        peer.probe.as_ref().filter(|probe| !probe.is_answered).map(|probe| probe.sent_ms + self.probe_ms())
     }
 
     /// Ends seats that have lingered, then a room that was empty for long, and tidies one that is quiet.

@@ -222,12 +222,12 @@ impl Hub {
         // A probe that nothing has come to is not put off by another, however late its deadline is looked at; nor is the end of one that was
         // silent for too long.
         let is_asked =
-            peer.probe.is_some_and(|probe| !probe.is_answered || now.monotonic_ms < probe.sent_ms + probe_ms);
+            peer.probe.as_ref().is_some_and(|probe| !probe.is_answered || now.monotonic_ms < probe.sent_ms + probe_ms);
         if is_asked || now.monotonic_ms >= peer.last_seen_ms + silence_ms {
             return;
         }
         let sent_bytes = outlet.sent_bytes(holder);
-        peer.probe = Some(Probe { sent_ms: now.monotonic_ms, sent_bytes, is_answered: false });
+        peer.probe = Some(Box::new(Probe { sent_ms: now.monotonic_ms, sent_bytes, is_answered: false }));
         if sent_bytes.is_none() {
             // What a blocked socket has room for already was taken before: only what it takes from now on is a sign of life.
             let _before = self.is_moving(holder, outlet);

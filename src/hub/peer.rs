@@ -44,14 +44,14 @@ pub(super) struct Peer {
     /// How it speaks; `None` before its first data frame.
     pub voice: Option<Voice>,
     /// Settled by the first join that succeeds; empty before.
-    pub id: heapless::String<{ limits::ID_BYTES }>,
-    pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }>,
+    pub id: heapless::String<{ limits::ID_BYTES }, u8>,
+    pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }, u8>,
     /// Which of `seats` is given to first when the socket can be written again.
     pub next_seat: u8,
     /// When it was last heard of, monotonic. A message only writes this; the timer looks at it when it pops.
     pub last_seen_ms: u64,
-    /// The latest probe.
-    pub probe: Option<Probe>,
+    /// The latest probe. Nearly nobody had one.
+    pub probe: Option<Box<Probe>>,
     /// It must have a seat by then; `None` once it had one.
     pub join_by_ms: Option<u64>,
     pub habits: Habits,
@@ -193,11 +193,11 @@ mod tests {
             (60_000, (50_000, 50_000), 110_000),
         ] {
             let mut peer = Peer::new(Key::first_at(0), Address::nth(0), seen_ms);
-            peer.probe = Some(Probe { sent_ms: seen_ms, sent_bytes: None, is_answered: false });
+            peer.probe = Some(Box::new(Probe { sent_ms: seen_ms, sent_bytes: None, is_answered: false }));
             peer.hasten(100_000, silence_ms, silence_ms);
             let (_, after_ms) = silence_ms;
             assert_eq!(peer.last_seen_ms + after_ms, due_ms, "{seen_ms} {silence_ms:?}");
-            assert_eq!(peer.probe.map(|probe| probe.sent_ms), Some(peer.last_seen_ms));
+            assert_eq!(peer.probe.as_ref().map(|probe| probe.sent_ms), Some(peer.last_seen_ms));
         }
     }
 

@@ -73,7 +73,7 @@ impl Hub {
             id: peer.id.to_string(),
             seats: seats.collect(),
             last_seen_ms: peer.last_seen_ms,
-            probe: peer.probe,
+            probe: peer.probe.as_deref().copied(),
             join_by_ms: peer.join_by_ms,
             habits: peer.habits.clone(),
         })
@@ -123,7 +123,7 @@ impl Hub {
         if peer.voice.and_then(Voice::key).is_some_and(|key| !self.seals.has(key)) {
             return Err(wrong("a connection under a key that is none"));
         }
-        (peer.probe, peer.join_by_ms, peer.habits) = (state.probe, state.join_by_ms, state.habits);
+        (peer.probe, peer.join_by_ms, peer.habits) = (state.probe.map(Box::new), state.join_by_ms, state.habits);
         for seat in state.seats {
             let found = self.rooms.iter().find(|(_, room)| room.instance == seat.instance);
             let (room, _) = found.ok_or_else(|| wrong("a seat in a room that is not there"))?;

@@ -57,11 +57,11 @@ struct Open {
     /// Some of a message has come, in a fragment, and its end has not.
     is_inside_message: bool,
     /// The longest message that is taken, from the next on.
-    message_bytes: usize,
+    message_bytes: u32,
 }
 
 impl Open {
-    fn new(message_bytes: usize) -> Self {
+    fn new(message_bytes: u32) -> Self {
         let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES).write_buffer_size(0);
         let mut open = Open {
             context: WebSocketContext::new(Role::Server, Some(config)),
@@ -83,7 +83,7 @@ impl Open {
 
     /// Has the library take no longer messages than it may, now that none is in progress.
     fn limit(&mut self) {
-        let message_bytes = Some(self.message_bytes);
+        let message_bytes = Some(self.message_bytes as usize);
         if self.context.get_config().max_message_size != message_bytes {
             self.context.set_config(|config| {
                 config.max_message_size = message_bytes;
@@ -290,13 +290,13 @@ impl<S: Stream> Conn<S> {
     ///
     /// # Panics
     /// Where something is queued already: the answer to the head comes first, and once.
-    pub fn upgrade(&mut self, response: &[u8], message_bytes: usize) {
+    pub fn upgrade(&mut self, response: &[u8], message_bytes: u32) {
         self.queue.keep_part(response);
         self.stage = Stage::Open(Box::new(Open::new(message_bytes)));
     }
 
     /// From now on messages and frames may have so many bytes. One of which a part has come already is judged as it was begun.
-    pub fn set_message_bytes(&mut self, message_bytes: usize) {
+    pub fn set_message_bytes(&mut self, message_bytes: u32) {
         let Stage::Open(open) = &mut self.stage else { return };
         open.message_bytes = message_bytes;
         if open.is_between_messages() {

@@ -23,9 +23,9 @@ pub(super) struct Bounds {
     /// 0 is no limit.
     pub connections_per_ip: u32,
     /// In one message.
-    pub message_bytes: usize,
+    pub message_bytes: u32,
     /// In one connection's own queue, beside one frame of any size.
-    pub queue_bytes: usize,
+    pub queue_bytes: u32,
     /// In all own queues together.
     pub reply_bytes: usize,
 }
@@ -46,7 +46,7 @@ pub(super) struct Connection<S> {
     /// It is on the list of those whose queue has not been offered to the socket.
     owing: bool,
     /// What may wait in its own queue, beside one frame of any size.
-    queue_bytes: usize,
+    queue_bytes: u32,
 }
 
 pub(super) struct Connections<S> {
@@ -79,7 +79,7 @@ pub(super) struct Place {
     /// The deadline of its head, or of its close.
     due_ms: Option<u64>,
     /// What may wait in its own queue, beside one frame of any size.
-    queue_bytes: usize,
+    queue_bytes: u32,
 }
 
 impl Place {
@@ -382,11 +382,12 @@ impl<S: Stream> Connections<S> {
     /// Ends a connection that is broken, or that has more waiting than it may, now that the socket was offered all of it.
     fn judge(&mut self, key: Key) {
         let Some(Connection { conn, ending, queue_bytes, .. }) = self.table.get(key) else { return };
+        let may_wait = *queue_bytes as usize;
         if conn.is_broken() && conn.is_closing() {
             self.remove(key);
         } else if conn.is_broken() {
             self.close(key, CloseReason::Broken);
-        } else if !ending && conn.owed_bytes() > *queue_bytes && conn.owed_beside_largest() > *queue_bytes {
+        } else if !ending && conn.owed_bytes() > may_wait && conn.owed_beside_largest() > may_wait {
             self.close(key, CloseReason::TooSlow);
         }
     }

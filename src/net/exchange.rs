@@ -302,7 +302,7 @@ impl<S: Stream> Exchange<S> {
                         return self.connections.refuse(now, key, &response);
                     }
                     Route::Upgrade(response) => {
-                        let message_bytes = self.options.message_bytes as usize;
+                        let message_bytes = self.options.message_bytes;
                         self.connections.traffic.responded(&response);
                         self.connections.head_is_complete(key);
                         self.connections.queue(key, |conn| conn.upgrade(&response, message_bytes));
@@ -449,8 +449,8 @@ fn bounds(options: &Options, settings: &Settings) -> Bounds {
     Bounds {
         connections: options.connections,
         connections_per_ip: options.connections_per_ip,
-        message_bytes: options.message_bytes as usize,
-        queue_bytes: settings.room_log_bytes as usize,
+        message_bytes: options.message_bytes,
+        queue_bytes: settings.room_log_bytes,
         reply_bytes: options.reply_bytes as usize,
     }
 }

@@ -84,7 +84,7 @@ impl ConnState {
     ///
     /// # Errors
     /// Where the state says what cannot be.
-    pub fn read(&self, message_bytes: usize, from: &mut StateReader) -> Result<Told, StateError> {
+    pub fn read(&self, message_bytes: u32, from: &mut StateReader) -> Result<Told, StateError> {
         let stage = match self.stage {
             StageState::Head(head) => match from.get(head)? {
                 head if head.len() >= limits::HEAD_BYTES => return Err(StateError::wrong("a head that is too long")),

@@ -89,8 +89,8 @@ impl<S: Stream> Exchange<S> {
         let options = Options {
             connections: bounds.connections,
             connections_per_ip: bounds.connections_per_ip,
-            message_bytes: bounds.message_bytes as u32, // it was made of one
-            reply_bytes: bounds.reply_bytes as u32,     // and so was this
+            message_bytes: bounds.message_bytes,
+            reply_bytes: bounds.reply_bytes as u32, // and so was this
             ..Options::default()
         };
         let mut exchange = Exchange::with(options, hub, now);
@@ -113,7 +113,7 @@ impl<S: Stream> Exchange<S> {
         now: Now,
         socket: &mut impl FnMut(i32) -> Option<S>,
     ) -> Result<(), StateError> {
-        let message_bytes = self.options.message_bytes as usize;
+        let message_bytes = self.options.message_bytes;
         if connections.iter().filter(|connection| connection.place.is_spare()).count()
             > limits::SPARE_CONNECTIONS as usize
         {
