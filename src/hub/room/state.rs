@@ -207,7 +207,7 @@ impl MemberJson {
         if !text.as_bytes().starts_with(id.as_bytes()) || text.len() as u64 > limits::MEMBER_JSON_BYTES {
             return Err(wrong());
         }
-        Ok(MemberJson { text, id_end: id.as_bytes().len() as u16, id_hash: super::hash(id.as_bytes()) })
+        Ok(MemberJson { text, id_end: id.as_bytes().len() as u16, id_hash: super::member_json::hash(id.as_bytes()) })
     }
 }
 
