@@ -5,10 +5,16 @@
 //!
 //! Each field is first found as a slice of JSON text and then read by a helper that knows its path: an error names
 //! the field and what was expected, an array is never taken for an object, and strings without escapes are borrowed.
+//! A message in which every object stands where one belongs, as nearly all do, is gone through once for all its levels, which takes no memory
+//! but for what is nested deep in a content; only one with which something is wrong is taken apart level by level, to tell what.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::content;
@@ -260,22 +266,19 @@ type Raw<'a> = Option<&'a RawValue>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TextMsg<'a> {
+struct TextMsg<'a, T, E> {
     #[serde(borrow)]
     msg_type: Raw<'a>,
-    #[serde(borrow)]
-    text_data: Raw<'a>,
-    #[serde(borrow)]
-    extend_fields: Raw<'a>,
+    text_data: Option<T>,
+    extend_fields: Option<E>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TextData<'a> {
+struct TextData<'a, D> {
     #[serde(borrow)]
     data_type: Raw<'a>,
-    #[serde(borrow)]
-    data: Raw<'a>,
+    data: Option<D>,
 }
 
 #[derive(Default, Deserialize)]
@@ -331,17 +334,76 @@ struct From<'a> {
     head_img_url: Raw<'a>,
 }
 
+/// An object's fields, as [`object`] reads them: a derived reader alone would take an array for an object.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// An object within an object: read with it, or to be read.
+trait Part<T> {
+    fn read(self, field: &str) -> Result<T, Failure>;
+}
+
+impl<T> Part<T> for Object<T> {
+    fn read(self, _: &str) -> Result<T, Failure> {
+        Ok(self.0)
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Part<T> for &'a RawValue {
+    fn read(self, field: &str) -> Result<T, Failure> {
+        object(field, self.get())
+    }
+}
+
+/// A message whose objects are read with it, and one whose objects are to be read.
+type Whole<'a> = TextMsg<'a, Object<TextData<'a, Object<Data<'a>>>>, Object<ExtendFields<'a>>>;
+type InParts<'a> = TextMsg<'a, &'a RawValue, &'a RawValue>;
+
 const FROM: &str = "textData.data.from";
 
 fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure> {
-    let message: TextMsg = object("the message", text)?;
+    match serde_json::from_str::<Object<Whole>>(text) {
+        Ok(Object(message)) => judge::<_, _, Object<_>>(message, reference),
+        Err(_) => read_in_parts(text, reference),
+    }
+}
+
+fn read_in_parts<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure> {
+    judge::<_, _, &RawValue>(object::<InParts>("the message", text)?, reference)
+}
+
+fn judge<'a, T, E, D>(message: TextMsg<'a, T, E>, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure>
+where
+    T: Part<TextData<'a, D>>,
+    E: Part<ExtendFields<'a>>,
+    D: Part<Data<'a>>,
+{
     let msg_type = integer("msgType", required("msgType", message.msg_type, "an integer")?)?;
     if msg_type == Some(1) {
         return Ok(Request::Heartbeat);
     }
     let extend_fields = match message.extend_fields {
         None => ExtendFields::default(),
-        Some(raw) => object("extendFields", raw.get())?,
+        Some(part) => part.read("extendFields")?,
     };
     if let Some(raw) = extend_fields.reference {
         string("extendFields.ref", Some(raw), limits::ID_BYTES)?;
@@ -350,7 +412,7 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
     if !matches!(msg_type, Some(2..=5)) {
         return Err(unknown("msgType", message.msg_type));
     }
-    let text_data: TextData = object("textData", required("textData", message.text_data, "an object")?.get())?;
+    let text_data = required("textData", message.text_data, "an object")?.read("textData")?;
     let data_type = integer("textData.dataType", required("textData.dataType", text_data.data_type, "an integer")?)?;
     let kind = match (msg_type, data_type) {
         (Some(2), Some(1)) => Kind::Join,
@@ -362,7 +424,7 @@ fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a
         (Some(5), Some(1)) => Kind::Pull,
         _ => return Err(unknown("textData.dataType", text_data.data_type)),
     };
-    let data: Data = object("textData.data", required("textData.data", text_data.data, "an object")?.get())?;
+    let data = required("textData.data", text_data.data, "an object")?.read("textData.data")?;
     let room_number = not_empty("textData.data.roomNumber", data.room_number, limits::ID_BYTES)?;
     Ok(match kind {
         Kind::Join => {
@@ -515,8 +577,8 @@ fn object<'a, T: Deserialize<'a>>(field: &str, text: &'a str) -> Result<T, Failu
     }
 }
 
-fn required<'a>(field: &str, raw: Raw<'a>, expected: &str) -> Result<&'a RawValue, Failure> {
-    raw.ok_or_else(|| bad(field, expected))
+fn required<T>(field: &str, value: Option<T>, expected: &str) -> Result<T, Failure> {
+    value.ok_or_else(|| bad(field, expected))
 }
 
 /// An integer; `None` for one below 0 or beyond 64 bits, however long.
@@ -590,6 +652,56 @@ mod tests {
         assert_eq!((reference, &*room_number, &*from.person_name), (Some("\"r\""), "E1", "张三"));
         for (name, value, _) in from.fields() {
             assert!(matches!(value, Cow::Borrowed(_)), "{name} was copied");
+        }
+    }
+
+    /// What is put into messages below: of each kind, and of those that are taken for another.
+    fn odd() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!([3, {"roomNumber": "E1", "content": "hi"}])),
+            Just(json!({"dataType": 3, "data": [null, "E1", "hi"]})),
+            Just(json!({"roomNumber": "E1", "content": {"a": [{"b": [[1e300]]}]}})),
+            Just(json!("E1")),
+            Just(json!(1)),
+            Just(json!(3)),
+            Just(json!(-7.5)),
+            Just(json!(true)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_reads_the_same_at_once_and_in_parts(
+            is_join in any::<bool>(),
+            odd in prop::collection::vec((0usize..8, odd()), 0..3),
+            slip in prop::option::of((0usize..300, 0usize..3)),
+            again in prop::option::of(prop::sample::select(vec!["msgType", "textData", "extendFields"])),
+        ) {
+            let mut message = if is_join { join() } else { chat() };
+            for (place, odd) in odd {
+                let place = [
+                    "/msgType", "/textData", "/extendFields", "/textData/dataType", "/textData/data",
+                    "/textData/data/roomNumber", "/textData/data/content", "/textData/data/from",
+                ][place];
+                if let Some(value) = message.pointer_mut(place) {
+                    *value = odd;
+                }
+            }
+            let mut text = message.to_string();
+            if let Some(name) = again {
+                text = text.replacen('{', &format!(r#"{{"{name}":null,"#), 1);
+            }
+            if let Some((at, times)) = slip {
+                // A letter is missing, or there are too many of it.
+                let letters = text.chars().enumerate();
+                text = letters.flat_map(|(n, letter)| std::iter::repeat_n(letter, if n == at { times } else { 1 })).collect();
+            }
+            let mut reference = None;
+            let request = read_in_parts(&text, &mut reference);
+            prop_assert_eq!(Envelope::read(&text), Envelope { reference, request }, "{}", text);
         }
     }
 
