@@ -182,6 +182,8 @@ pub const SLICE_BYTES: usize = 16 * 1024;
 pub const READ_BUFFER_BYTES: usize = 128;
 /// A frame larger than this leaves a buffer too large to keep until the next.
 pub const READ_BUFFER_KEPT_BYTES: usize = 2048;
+/// The buffer that sealed frames are opened into is kept for the next one unless it has grown to more: enough for what people say.
+pub const OPENED_KEPT_BYTES: usize = 4096;
 /// `SO_SNDBUF`. Left alone, Linux holds 4 MB for each client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// What is given to TLS at once, when it holds nothing: a record's worth (RFC 8446, section 5.1).

@@ -39,6 +39,8 @@ pub struct Hub {
     pub(super) connection_timers: Wheel,
     /// Rooms with something to flush; each is here once.
     changed: Vec<Key>,
+    /// Every sealed frame is opened into it; it is lent to the message.
+    pub(super) opened: Vec<u8>,
 }
 
 impl Hub {
@@ -64,6 +66,7 @@ impl Hub {
             seals: Seals::new(&settings.seal_keys, secret),
             guesses: Guesses::default(),
             tally: Tally::default(),
+            opened: Vec::new(),
             seats: 0,
             seats_max: settings.seats_max(connections),
             rooms,

@@ -34,10 +34,11 @@ impl Hub {
         if peer.voice == Some(Voice::Plain) || own.is_none() && self.seals.is_empty() {
             return outlet.close(who, CloseReason::Unsupported);
         }
-        match self.seals.open(sealed, own) {
+        let mut opened = std::mem::take(&mut self.opened);
+        match self.seals.open(&mut opened, sealed, own) {
             // The first settles it.
-            Ok((key, text)) if *peer.voice.get_or_insert(Voice::Sealed(key)) == Voice::Sealed(key) => {
-                match std::str::from_utf8(&text) {
+            Ok(key) if *peer.voice.get_or_insert(Voice::Sealed(key)) == Voice::Sealed(key) => {
+                match std::str::from_utf8(&opened) {
                     Ok(text) => self.message(now, who, text, within_rate, outlet),
                     Err(_) => outlet.close(who, CloseReason::NotUtf8),
                 }
@@ -53,6 +54,9 @@ impl Hub {
                 // It could not read a sealed one.
                 outlet.keep(who, |own| frame::append(own, frame::TEXT, |out| reply::failed(out, &failure, None)));
             }
+        }
+        if opened.capacity() <= limits::OPENED_KEPT_BYTES {
+            self.opened = opened;
         }
     }
 

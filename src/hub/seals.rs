@@ -151,9 +151,9 @@ impl Seals {
         held.key.seal(out, Side::Hub, &nonce, write);
     }
 
-    /// The text of a client's frame, and the key that it was sealed with: the client's `own`, from its first frame on, or else one that whoever
-    /// comes may speak under.
-    pub fn open(&self, sealed: &[u8], own: Option<KeyIndex>) -> Result<(KeyIndex, Vec<u8>), NotOpened> {
+    /// Puts the text of a client's frame in place of what `text` held, and says which key it was sealed with: the client's `own`, from its first
+    /// frame on, or else one that whoever comes may speak under.
+    pub fn open(&self, text: &mut Vec<u8>, sealed: &[u8], own: Option<KeyIndex>) -> Result<KeyIndex, NotOpened> {
         let id = seal::key_id(sealed).ok_or(NotOpened::NotAuthentic)?;
         let is_named = |key: KeyIndex| self.at(key).filter(|held| held.key.id() == id);
         // The operator may have given the id of its own to another key since.
@@ -163,10 +163,10 @@ impl Seals {
         };
         let own = own.filter(|key| is_named(*key).is_some());
         let key = own.or_else(current).ok_or(NotOpened::UnknownKey)?;
-        let opened = self.at(key).and_then(|held| held.key.open(Side::Client, sealed));
-        let text = opened.ok_or(NotOpened::NotAuthentic)?;
+        let opened = self.at(key).and_then(|held| held.key.open_into(text, Side::Client, sealed));
+        opened.ok_or(NotOpened::NotAuthentic)?;
         self.used(key);
-        Ok((key, text))
+        Ok(key)
     }
 
     /// Writes down the keys, and how much was sealed and opened.
@@ -247,6 +247,11 @@ mod tests {
         [7, 8].into_iter().zip(ids).map(|(byte, id)| SealKeySettings { id, key: [byte; KEY_BYTES] }).collect()
     }
 
+    fn open(seals: &Seals, sealed: &[u8], own: Option<KeyIndex>) -> Result<(KeyIndex, Vec<u8>), NotOpened> {
+        let mut text = b"what another said".to_vec();
+        seals.open(&mut text, sealed, own).map(|key| (key, text))
+    }
+
     #[test]
     fn no_nonce_comes_twice_and_none_from_another_start() {
         let mut seen = HashSet::new();
@@ -265,12 +270,12 @@ mod tests {
         let seals = Seals::new(&keys([9, 0]), &[1; 32]);
         let mut frame = Vec::new();
         SealKey::new(0, &[8; KEY_BYTES]).seal(&mut frame, Side::Client, &[0; NONCE_BYTES], |out| out.push(b'x'));
-        assert_eq!(seals.open(&frame, None), Ok((KeyIndex(1), b"x".to_vec())));
+        assert_eq!(open(&seals, &frame, None), Ok((KeyIndex(1), b"x".to_vec())));
         frame[1] = 9;
-        assert_eq!(seals.open(&frame, None), Err(NotOpened::NotAuthentic));
+        assert_eq!(open(&seals, &frame, None), Err(NotOpened::NotAuthentic));
         frame[1] = 1;
-        assert_eq!(seals.open(&frame, None), Err(NotOpened::UnknownKey));
-        assert_eq!(seals.open(&[], None), Err(NotOpened::NotAuthentic));
+        assert_eq!(open(&seals, &frame, None), Err(NotOpened::UnknownKey));
+        assert_eq!(open(&seals, &[], None), Err(NotOpened::NotAuthentic));
         let second = seals.at(KeyIndex(1)).unwrap();
         assert_eq!(second.uses.get(), 1);
         second.uses.set(limits::SEALS_BEFORE_WARNING - 1);
@@ -294,22 +299,22 @@ mod tests {
         seals.replace(&[new.clone(), keys([1, 2])[1].clone()]);
         let index = KeyIndex(2);
         assert_eq!([old, kept, index].map(|key| seals.is_retired(key)), [true, false, false]);
-        assert_eq!(seals.open(&sealed(1, 7), Some(old)), Ok((old, vec![7])));
-        assert_eq!(seals.open(&sealed(1, 7), None), Err(NotOpened::NotAuthentic));
-        assert_eq!(seals.open(&sealed(1, 9), None), Ok((index, vec![9])));
-        assert_eq!(seals.open(&sealed(2, 8), None), Ok((kept, vec![8])));
+        assert_eq!(open(&seals, &sealed(1, 7), Some(old)), Ok((old, vec![7])));
+        assert_eq!(open(&seals, &sealed(1, 7), None), Err(NotOpened::NotAuthentic));
+        assert_eq!(open(&seals, &sealed(1, 9), None), Ok((index, vec![9])));
+        assert_eq!(open(&seals, &sealed(2, 8), None), Ok((kept, vec![8])));
         seals.forget(|key| key == old);
-        assert_eq!(seals.open(&sealed(1, 7), Some(old)), Ok((old, vec![7])), "somebody uses it");
+        assert_eq!(open(&seals, &sealed(1, 7), Some(old)), Ok((old, vec![7])), "somebody uses it");
         seals.forget(|_| false);
         assert!(seals.at(old).is_none() && seals.at(kept).is_some() && seals.at(index).is_some());
         // Its place is the next one's, and a key that comes back while it is used is the same one.
         seals.replace(&[keys([3, 2])[0].clone()]);
-        assert_eq!(seals.open(&sealed(3, 7), None), Ok((old, vec![7])));
+        assert_eq!(open(&seals, &sealed(3, 7), None), Ok((old, vec![7])));
         assert!(seals.is_retired(index) && seals.at(kept).is_some_and(|held| held.uses.get() == 1));
         seals.replace(&[new]);
         assert_eq!((seals.is_retired(index), seals.keys.len()), (false, 3));
         seals.replace(&[]);
         assert!(seals.is_empty());
-        assert_eq!(seals.open(&sealed(1, 9), Some(index)), Ok((index, vec![9])));
+        assert_eq!(open(&seals, &sealed(1, 9), Some(index)), Ok((index, vec![9])));
     }
 }

@@ -64,17 +64,25 @@ impl SealKey {
     /// The text that `side` sealed in this frame; `None` where it did not, or not with this key, or somebody changed a bit of it since.
     #[must_use]
     pub fn open(&self, side: Side, sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        self.open_into(&mut text, side, sealed)?;
+        Some(text)
+    }
+
+    /// The same, in place of what `text` held; where it is `None`, what it holds then means nothing.
+    #[must_use]
+    pub fn open_into(&self, text: &mut Vec<u8>, side: Side, sealed: &[u8]) -> Option<()> {
         if key_id(sealed)? != self.id {
             return None;
         }
         let (prefix, rest) = sealed.split_at_checked(PREFIX_BYTES)?;
         let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
         let nonce: [u8; NONCE_BYTES] = prefix[2..].try_into().ok()?;
-        let mut text = ciphertext.to_vec();
+        text.clear();
+        text.extend_from_slice(ciphertext);
         let aad = self.beside(side);
         let (nonce, tag) = (Nonce::from(nonce), Tag::from(*tag));
-        self.cipher.decrypt_inout_detached(&nonce, &aad, text.as_mut_slice().into(), &tag).ok()?;
-        Some(text)
+        self.cipher.decrypt_inout_detached(&nonce, &aad, text.as_mut_slice().into(), &tag).ok()
     }
 
     fn beside(&self, side: Side) -> [u8; 3] {
