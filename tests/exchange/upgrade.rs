@@ -375,6 +375,11 @@ fn no_number_of_a_state_is_believed_that_cannot_be() {
                 class.exchange.apply(class.now, Options::default(), settings);
                 class.poll();
                 class.say(0, "R", "still here");
+                // In a room that was empty, and in one that is new.
+                for room in ["D", "N"] {
+                    let newcomer = class.connect();
+                    class.join(newcomer, room);
+                }
                 class.turn();
                 class.sleep(200_000);
                 let _again = class.state();
