@@ -128,6 +128,10 @@ pub const UNACKNOWLEDGED_MS: u64 = 30_000;
 /// A room that was silent this long gives back what its log's buffer has to spare.
 pub const QUIET_MS: u64 = 5_000;
 
+/// What is counted for ever (frames, rooms made) stays below this, which takes longer than any board lasts: no sum of such counts is too large, and a page can
+/// tell each from the next (`Number.MAX_SAFE_INTEGER`).
+pub const COUNTED: u64 = 1 << 53;
+
 /// Different refusals for a `Host` or an `Origin` that are told in the log; a school has a handful of names, and who invents more tells nothing new.
 pub const REFUSALS_LOGGED: usize = 16;
 

@@ -17,6 +17,7 @@ use super::settings::Settings;
 use super::token::Secret;
 use crate::base::state::{StateError, StateReader, StateWriter};
 use crate::base::{Address, Key, Now};
+use crate::limits;
 
 /// A hub as it is written down.
 #[derive(Serialize, Deserialize)]
@@ -88,6 +89,9 @@ impl Hub {
         let HubState { settings, secret, rooms_made, rooms, seals, guesses } = state;
         if !settings.are_within_limits() {
             return Err(StateError::wrong("more than an operator may want"));
+        }
+        if rooms_made > limits::COUNTED {
+            return Err(StateError::wrong("more rooms than were ever made"));
         }
         // Those that the operator wants are among those that were written down.
         let without_rooms = Settings { configured: Vec::new(), ..settings.clone() };

@@ -106,6 +106,9 @@ impl Room {
         if state.number.is_empty() || state.number.len() > limits::ID_BYTES {
             return Err(StateError::wrong("a room's number"));
         }
+        if state.seq > limits::COUNTED {
+            return Err(StateError::wrong("more frames than a room ever has"));
+        }
         if state.last_append_ms.max(state.empty_since_ms) > now.monotonic_ms {
             return Err(StateError::wrong("a room where something was said after all this"));
         }
