@@ -176,7 +176,7 @@ pub const HEAD: &str = "GET /ws HTTP/1.1\r\nHost: 192.168.1.5:9000\r\nConnection
 /// A wheel with a timer for each of so many, spread over two minutes.
 #[must_use]
 pub fn wheel(timers: u32) -> Wheel {
-    let mut wheel = Wheel::new(timers);
+    let mut wheel = Wheel::new(timers, 0);
     for timer in 0..timers {
         wheel.set(timer, due_ms(timer));
     }

@@ -152,7 +152,7 @@ fn take(conn: &mut Conn<Pieces>, mut input: &[u8], outcome: &mut Outcome, owed_m
             Head::Complete(head) => {
                 assert!(head.len() <= limits::HEAD_BYTES);
                 outcome.head = Some(head.len());
-                conn.upgrade(b"HTTP/1.1 101 Upgrade\r\n\r\n", MESSAGE_BYTES);
+                conn.upgrade(b"HTTP/1.1 101 Upgrade\r\n\r\n", MESSAGE_BYTES as u32);
             }
         }
     }
