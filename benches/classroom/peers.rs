@@ -13,9 +13,12 @@ use crate::servers::Peer;
 /// Where their sources lie.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
 
+/// Makes one ready below this folder.
+type Make = fn(&Path) -> Result<Peer, Failed>;
+
 /// All that can be had here; of the others it is said on standard error why not.
 pub fn fetch() -> Vec<Peer> {
-    let peers: [(&str, fn(&Path) -> Result<Peer, Failed>); 3] = [("bun", bun), ("ws", ws), ("axum", axum)];
+    let peers: [(&str, Make); 3] = [("bun", bun), ("ws", ws), ("axum", axum)];
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
     let mut ready = Vec::new();
     for (name, make) in peers {
