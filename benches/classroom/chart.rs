@@ -9,9 +9,11 @@ use crate::growth;
 use crate::table;
 
 const WIDTH: f64 = 760.0;
+/// A bar that would be longer than so many of the floor's is broken off there: its figure stands beside it.
+const LONGEST: f64 = 4.0;
 const COLOURS: [&str; 5] = ["#2f6fdb", "#9aa3af", "#e08a1e", "#3f9e5a", "#a355c9"];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2430}.dim{fill:#667085}.rule{stroke:#c8ccd4}\
-    .ground{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#e6e8ee}.dim{fill:#98a2b3}.rule{stroke:#3a4150}.ground{fill:#14171f}}";
+    .ground{fill:#fff}.gap{stroke:#fff;stroke-width:2}@media(prefers-color-scheme:dark){text{fill:#e6e8ee}.dim{fill:#98a2b3}.rule{stroke:#3a4150}.ground{fill:#14171f}.gap{stroke:#14171f}}";
 
 /// The drawing of these runs; `None` where there is nothing to draw.
 pub fn of_runs(all: &[Series]) -> Option<String> {
@@ -32,7 +34,7 @@ pub fn of_runs(all: &[Series]) -> Option<String> {
         return None;
     }
     let (left, right, bar) = (90.0, 150.0, 15.0);
-    let scale = (WIDTH - left - right) / most.max(1.2);
+    let scale = (WIDTH - left - right) / most.clamp(1.2, LONGEST);
     let group = bar * servers.len() as f64 + 14.0;
     let height = 76.0 + group * workloads.len() as f64;
     let mut svg = begin(height, "CPU per delivery, the floor's being 1");
@@ -45,13 +47,21 @@ pub fn of_runs(all: &[Series]) -> Option<String> {
             let Some(ratio) = ratio(workload, server) else { continue };
             let cost =
                 figures::find(all, workload, server).and_then(|series| series.median(figures::CPU)).unwrap_or(0.0);
-            let (y, width) = (top + bar * place as f64, ratio * scale);
+            let (y, width) = (top + bar * place as f64, ratio.min(LONGEST) * scale);
             let colour = COLOURS[place % COLOURS.len()];
             let height = bar - 2.0;
             let _ = write!(
                 svg,
                 r#"<rect x="{left}" y="{y:.1}" width="{width:.1}" height="{height}" rx="2" fill="{colour}"/>"#
             );
+            if ratio > LONGEST {
+                for back in [16.0, 10.0] {
+                    let (from, to) = (left + width - back - 3.0, left + width - back + 3.0);
+                    let (low, high) = (y + bar - 1.0, y - 1.0);
+                    let _ =
+                        write!(svg, r#"<line class="gap" x1="{from:.1}" y1="{low:.1}" x2="{to:.1}" y2="{high:.1}"/>"#);
+                }
+            }
             let label = format!("{ratio:.2}  ({})", table::us(cost / 1000.0));
             text(&mut svg, left + width + 6.0, y + 11.0, "start", "dim", &label);
         }
@@ -87,7 +97,12 @@ pub fn of_growth(all: &[Series]) -> Option<String> {
         if !(most_x > least_x && most_y > 0.0) {
             return None;
         }
-        let x = |value: f64| left + (value / least_x).ln() / (most_x / least_x).ln() * width;
+        // What is to be linear is drawn so that a straight line shows it.
+        let is_linear = figure.key == figures::CPU_PER_JOIN.key && name == "members";
+        let x = |value: f64| match is_linear {
+            true => left + value / most_x * width,
+            false => left + (value / least_x).ln() / (most_x / least_x).ln() * width,
+        };
         let y = |value: f64| top + height - value / most_y * height;
         text(&mut svg, left, top - 14.0, "start", "", title);
         for part in 0..=4 {
@@ -103,9 +118,11 @@ pub fn of_growth(all: &[Series]) -> Option<String> {
                 points.iter().map(|(size, cost)| format!("{:.1},{:.1}", x(*size), y(*cost))).collect();
             let line = line.join(" ");
             let _ = write!(svg, r#"<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>"#);
+            let mut labelled = f64::NEG_INFINITY;
             for (size, cost) in points {
                 let _ = write!(svg, r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="{colour}"/>"#, x(size), y(cost));
-                if place == 0 {
+                if place == 0 && x(size) - labelled > 30.0 {
+                    labelled = x(size);
                     text(&mut svg, x(size), top + height + 18.0, "middle", "dim", &format!("{size}"));
                 }
             }

@@ -27,6 +27,7 @@ Options:
     --hub-core N     where the servers run [0]
     --load-core N    where the generator runs [1]
     --peers          others too: Bun, ws on Node, axum
+    --hub FILE       another build of the hub, such as that from before a change
     --json FILE      the figures, round by round
     --svg FILE       a chart
     --list           the workloads, and what they are
@@ -47,6 +48,8 @@ pub struct Options {
     pub load_core: usize,
     /// Others too.
     pub peers: bool,
+    /// The hub's binary.
+    pub hub: PathBuf,
     /// Where the figures go.
     pub json: Option<PathBuf>,
     /// Where the chart goes.
@@ -72,6 +75,7 @@ pub fn parse() -> Result<Asked, lexopt::Error> {
         hub_core: 0,
         load_core: 1,
         peers: false,
+        hub: env!("CARGO_BIN_EXE_classhub").into(),
         json: None,
         svg: None,
     };
@@ -87,6 +91,7 @@ pub fn parse() -> Result<Asked, lexopt::Error> {
                 options.load_core = parser.value()?.parse_with(|text| within(text, 0.0, 1023.0))? as usize
             }
             Long("peers") => options.peers = true,
+            Long("hub") => options.hub = parser.value()?.into(),
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("svg") => options.svg = Some(parser.value()?.into()),
             Long("list") => return Ok(Asked::List),

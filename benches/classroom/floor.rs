@@ -105,7 +105,11 @@ pub fn run() -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        floor.poll.poll(&mut events, None)?;
+        match floor.poll.poll(&mut events, None) {
+            // Whoever traces it interrupts it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         for event in &events {
             match event.token() {
                 LISTENER => floor.accept()?,
@@ -129,6 +133,7 @@ impl Floor {
             let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             let n = self.free.pop().unwrap_or_else(|| {

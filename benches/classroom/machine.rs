@@ -3,6 +3,7 @@
 //! Owns: what the machine is, and the estimate with its assumptions. Refuses to know: how anything was measured.
 
 use std::fs;
+use std::path::Path;
 
 use crate::figures::{self, Series};
 use crate::table;
@@ -32,7 +33,7 @@ pub struct Machine {
 
 impl Machine {
     /// This one.
-    pub fn this(hub: &str) -> std::io::Result<Machine> {
+    pub fn this(hub: &Path) -> std::io::Result<Machine> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let board = fs::read_to_string("/proc/device-tree/model").ok();
         let value =

@@ -73,8 +73,8 @@ fn main() -> ExitCode {
 /// Says whether every run was right.
 fn run(options: &Options) -> Result<bool, Failed> {
     Load::raise_open_files()?;
-    let machine = Machine::this(servers::hub_path())?;
-    let mut servers = vec![Server::Hub, Server::Floor];
+    let machine = Machine::this(&options.hub)?;
+    let mut servers = vec![Server::Hub(options.hub.clone()), Server::Floor];
     if options.peers {
         servers.extend(peers::fetch().into_iter().map(Server::Peer));
     }

@@ -25,8 +25,8 @@ const CONFIG: &str = "log = \"warn\"\n\
 /// What can be measured.
 #[derive(Clone, Debug)]
 pub enum Server {
-    /// The hub, as it is released.
-    Hub,
+    /// The hub, as it is released: its binary.
+    Hub(PathBuf),
     /// The least that its socket work costs.
     Floor,
     /// The same protocol by other means, started so.
@@ -50,7 +50,7 @@ impl Server {
     /// What it is called in tables.
     pub fn name(&self) -> &'static str {
         match self {
-            Server::Hub => "hub",
+            Server::Hub(_) => "hub",
             Server::Floor => "floor",
             Server::Peer(peer) => peer.name,
         }
@@ -59,10 +59,10 @@ impl Server {
     /// Starts it on this core, and waits until it listens.
     pub fn start(&self, core: usize, load_core: usize) -> Result<Running, Failed> {
         let mut command = match self {
-            Server::Hub => {
+            Server::Hub(binary) => {
                 let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("classroom.toml");
                 fs::write(&config, CONFIG)?;
-                let mut command = Command::new(hub_path());
+                let mut command = Command::new(binary);
                 command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]);
                 command
             }
@@ -83,11 +83,6 @@ impl Server {
         pin(load_core)?;
         Running::wait(child.map_err(|error| format!("cannot start {}: {error}", self.name()))?)
     }
-}
-
-/// Where the hub's binary is.
-pub fn hub_path() -> &'static str {
-    env!("CARGO_BIN_EXE_classhub")
 }
 
 /// Has this process run on one core alone.
