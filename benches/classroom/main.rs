@@ -165,6 +165,9 @@ fn series(workload: &Workload, servers: &[Server], options: &Options, seconds: f
 }
 
 fn once(workload: &Workload, server: &Server, options: &Options, seconds: f64) -> Result<Outcome, Failed> {
-    let running = server.start(options.hub_core, options.load_core)?;
-    workload.run(&running, seconds)
+    let mut running = server.start(options.hub_core, options.load_core)?;
+    workload.run(&running, seconds).map_err(|why| match running.ended() {
+        Some(ended) => format!("{why}: {ended}").into(),
+        None => why,
+    })
 }

@@ -86,10 +86,11 @@ impl Server {
 }
 
 /// Has this process run on one core alone.
-pub fn pin(core: usize) -> io::Result<()> {
+pub fn pin(core: usize) -> Result<(), Failed> {
     let mut cores = CpuSet::new();
     cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
+    let pinned = sched_setaffinity(None, &cores);
+    pinned.map_err(|error| format!("cannot run on core {core} ({error}): see --hub-core and --load-core").into())
 }
 
 /// A server that listens; it ends when this is dropped.
@@ -128,6 +129,11 @@ impl Running {
             said.push(line);
         }
         Err(format!("it does not say where it listens: {:?}", said.join("\n")).into())
+    }
+
+    /// How it has ended, where it has, which it should not.
+    pub fn ended(&mut self) -> Option<String> {
+        self.child.try_wait().ok().flatten().map(|status| format!("the server has ended ({status})"))
     }
 
     /// Its process.
