@@ -67,7 +67,7 @@ pub fn memory(all: &[Series]) -> Option<String> {
         figures::median(values.collect()).map(table::bytes)
     };
     Some(format!(
-        "An empty hub holds {} ({} of it shared out among who uses it, {} its own); with {} idle members {} ({}, {}).",
+        "Resident memory (proportional; anonymous) of an empty hub: {} ({}; {}); with {} idle members: {} ({}; {}).",
         of(|run| run.empty.resident)?,
         of(|run| run.empty.proportional)?,
         of(|run| run.empty.anonymous)?,
