@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use classhub::limits;
-use classhub::wire::request::{Change, Envelope, Failure};
-use classhub::wire::{Code, Member, Request};
+use classhub::wire::request::{Change, Envelope};
+use classhub::wire::{Code, Failure, Member, Request};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -5,6 +5,8 @@
 
 mod close;
 mod content;
+mod failure;
+mod field;
 pub mod frame;
 mod member;
 pub mod reply;
@@ -12,5 +14,6 @@ pub mod request;
 pub mod seal;
 
 pub use close::{CloseReason, LeaveReason};
+pub use failure::{Code, Failure};
 pub use member::Member;
-pub use request::{Code, Failure, Request};
+pub use request::Request;

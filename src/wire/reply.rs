@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::close::LeaveReason;
-use super::request::Failure;
+use super::failure::Failure;
 
 /// The duplicate join's words: the specification's own, to the letter.
 pub const DUPLICATE: &str = "连接被拒,您已在其他页面或客户端加入该房间,请先将其退出!";
