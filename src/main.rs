@@ -110,11 +110,17 @@ impl Told {
         })
     }
 
-    fn has_certificates(&self) -> bool {
+    /// Listens for TLS too where there are certificates, on what was handed over or else where the configuration says; else no more.
+    fn listen_tls(&self, server: &mut Server, handed_over: Vec<TcpListener>) -> Result<(), BindError> {
         #[cfg(feature = "tls")]
-        return self.certificates.is_some();
-        #[cfg(not(feature = "tls"))]
-        false
+        if let Some(certificates) = &self.certificates {
+            return listen_tls(server, &self.config, certificates.clone(), handed_over);
+        }
+        if !handed_over.is_empty() {
+            warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
+        }
+        server.close_tls();
+        Ok(())
     }
 
     /// Tells the operator what he should hear, and sees to it that the system has a place for as many as he wants.
@@ -142,22 +148,10 @@ fn begin(options: cli::Options, told: Told) -> Done {
 /// A hub with nobody in it, which listens.
 fn open(told: &Told, handed_over: HandedOver) -> Result<Server, Box<dyn std::error::Error>> {
     told.heed();
-    let HandedOver { http, mut tls, warnings } = handed_over;
+    let HandedOver { http, tls, warnings } = handed_over;
     warnings.iter().for_each(|warning| warn!("{warning}"));
-    if !told.has_certificates() && !tls.is_empty() {
-        warn!("the sockets named tls that systemd handed over are closed: there is no certificate (tls.cert)");
-        tls.clear();
-    }
-    let server = bind(&told.config, http)?;
-    #[cfg(feature = "tls")]
-    let server = match told.certificates.clone() {
-        Some(certificates) => {
-            let mut server = server;
-            listen_tls(&mut server, &told.config, certificates, tls)?;
-            server
-        }
-        None => server,
-    };
+    let mut server = bind(&told.config, http)?;
+    told.listen_tls(&mut server, tls)?;
     Ok(server)
 }
 
@@ -173,24 +167,13 @@ fn go_on(options: cli::Options, told: Result<Told, Box<dyn std::error::Error>>, 
         error!("the hub goes on with the configuration that it had, since what is there now is wrong: {wrong}");
         Told::of(config.clone())
     });
-    match told {
-        Ok(told) => {
-            told.heed();
-            #[cfg(feature = "tls")]
-            if let Some(certificates) = told.certificates {
-                if let Err(error) = listen_tls(&mut server, &config, certificates, Vec::new()) {
-                    error!("the hub goes on without TLS: {error}");
-                }
-            } else {
-                server.close_tls();
-            }
-            #[cfg(not(feature = "tls"))]
-            server.close_tls();
-        }
-        Err(wrong) => {
-            error!("the hub goes on without TLS: {wrong}");
-            server.close_tls();
-        }
+    let heeded = told.and_then(|told| {
+        told.heed();
+        Ok(told.listen_tls(&mut server, Vec::new())?)
+    });
+    if let Err(wrong) = heeded {
+        error!("the hub goes on without TLS: {wrong}");
+        server.close_tls();
     }
     run(server, options, config)
 }
