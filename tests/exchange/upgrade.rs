@@ -114,6 +114,19 @@ fn a_hub_that_has_run_for_a_hundred_years_has_no_time_to_catch_up_with() {
 }
 
 #[test]
+fn a_probe_is_due_when_it_was() {
+    let mut class = Class::of(1, Settings { probe_s: 10, ..settings() });
+    class.come_in("0", "R");
+    assert_eq!(class.read(0), ["ping "], "somebody asks for its seat");
+    class.sleep(9_000);
+    class.upgrade();
+    class.sleep(900);
+    assert_eq!(class.read(0), Vec::<String>::new());
+    class.sleep(300);
+    assert_eq!(class.read(0), ["close 4000"], "it has not answered");
+}
+
+#[test]
 fn rates_patience_and_what_was_refused_are_not_forgotten() {
     let rated = Settings { messages_per_second: 1, burst: 20, ..settings() };
     let mut class = Class::of(1, rated);
@@ -304,27 +317,51 @@ fn a_state_that_says_what_cannot_be_is_refused_and_its_sockets_come_back() {
         (r#""joined_seq":1,"seen_seq":1"#, r#""joined_seq":1,"seen_seq":991"#, "read"),
         (r#"{"instance":2,"joined_seq":1"#, r#"{"instance":2,"joined_seq":8"#, "seat"),
         (r#"{"instance":2,"joined_seq""#, r#"{"instance":99,"joined_seq""#, "room"),
+        (r#""stage":"Open""#, r#""stage":{"Closing":{"shut_down":false}}"#, "what connection 0 is"),
     ];
     for (place, value, says) in changes {
         assert!(document.contains(place), "there is no {place}: {document}");
-        let document: Box<RawValue> = serde_json::from_str(&document.replacen(place, value, 1)).expect("it is JSON");
-        let mut changed = Vec::new();
-        let mut writer = StateWriter::new(&mut changed);
-        // The same bytes, at the same places, and another document behind them.
-        writer.put(bytes);
-        writer.finish(&document).expect("memory takes everything");
-        let mut changed = Cursor::new(changed);
-        let (mut reader, state): (_, ExchangeState) =
-            StateReader::open(&mut changed).unwrap_or_else(|error| panic!("{place}: {error}"));
-        let mut taken = 0;
-        let refused = Exchange::restore(state, &mut reader, class.now, |number| {
-            taken += 1;
-            Some(class.socket_of(number as usize))
-        });
-        let Err((error, streams)) = refused else { panic!("{place} is taken") };
-        assert!(error.to_string().contains(says), "{place}: {error}");
-        assert_eq!(streams.len(), taken, "{place}");
+        refuses(&class, bytes, &document.replacen(place, value, 1), says);
     }
+    // An answer to somebody who has not asked as yet, of bytes that are there.
+    let (before, asks) = document.split_once(r#""Head":"#).expect("one is half here");
+    let queue = asks.find(r#""queue":"#).expect("each has one")..asks.find(r#","written_bytes""#).expect("and so on");
+    let answered = r#""queue":{"unsent":{"at":0,"bytes":5},"part":5}"#;
+    let asks = format!("{}{answered}{}", &asks[..queue.start], &asks[queue.end..]);
+    refuses(&class, bytes, &format!(r#"{before}"Head":{asks}"#), "half a head");
+}
+
+#[test]
+fn no_more_are_turned_away_than_there_is_a_place_for() {
+    let mut class = Class::new(Options::default(), settings());
+    for _ in 0..=limits::SPARE_CONNECTIONS {
+        class.knock();
+    }
+    let file = class.state();
+    let (bytes, document) =
+        file[..file.len() - TRAILER_BYTES].split_at(file.len() - TRAILER_BYTES - document_bytes(&file));
+    let document = str::from_utf8(document).expect("it is text");
+    refuses(&class, bytes, &document.replace(r#""spare":false"#, r#""spare":true"#), "turned away");
+}
+
+/// A state that says this is refused, with these words, and all the sockets that were asked for come back. Beside it are the same bytes, at the same places.
+fn refuses(class: &Class, bytes: &[u8], document: &str, says: &str) {
+    let document: Box<RawValue> = serde_json::from_str(document).expect("it is JSON");
+    let mut changed = Vec::new();
+    let mut writer = StateWriter::new(&mut changed);
+    writer.put(bytes);
+    writer.finish(&document).expect("memory takes everything");
+    let mut changed = Cursor::new(changed);
+    let (mut reader, state): (_, ExchangeState) =
+        StateReader::open(&mut changed).unwrap_or_else(|error| panic!("{says}: {error}"));
+    let mut taken = 0;
+    let refused = Exchange::restore(state, &mut reader, class.now, |number| {
+        taken += 1;
+        Some(class.socket_of(number as usize))
+    });
+    let Err((error, streams)) = refused else { panic!("{says}: it is taken") };
+    assert!(error.to_string().contains(says), "{says}: {error}");
+    assert_eq!(streams.len(), taken, "{says}");
 }
 
 /// Where numbers stand in a document.
