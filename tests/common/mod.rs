@@ -224,14 +224,11 @@ impl Hub {
     /// The same, behind so many lines.
     #[track_caller]
     pub fn wait_for_line_after(&self, lines: usize, part: &str) -> String {
-        let found = |all: &Vec<String>| all[lines..].iter().find(|line| line.contains(part)).cloned();
-        let lines = self.said.0.lock().expect("no panic while it is held");
-        let (lines, waited) = self
-            .said
-            .1
-            .wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none())
-            .expect("no panic while it is held");
-        found(&lines).unwrap_or_else(|| panic!("no line has {part:?} (timed out: {})", waited.timed_out()))
+        let found = |all: &[String]| all.iter().skip(lines).find(|line| line.contains(part)).cloned();
+        let all = self.said.0.lock().expect("no panic while it is held");
+        let waited = self.said.1.wait_timeout_while(all, PATIENCE, |all| found(all).is_none());
+        let found = found(&waited.expect("no panic while it is held").0);
+        found.unwrap_or_else(|| panic!("no line has {part:?}"))
     }
 
     /// The lines of its standard error with `part` in them, once there are `count`.
