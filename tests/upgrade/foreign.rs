@@ -15,6 +15,7 @@ use super::program::{Behind, Program};
 
 const TRAILER_BYTES: usize = 64;
 const SOCKET: &str = "{\"socket\":";
+const AGE: &str = "\"monotonic_ms\":";
 
 /// The state of a hub with two members, as it leaves it.
 fn left() -> Vec<u8> {
@@ -30,10 +31,7 @@ fn left() -> Vec<u8> {
 }
 
 /// The same, where its sockets have these numbers: the listener, and two connections.
-fn with_numbers(state: &[u8], numbers: [i32; 3]) -> Vec<u8> {
-    let (body, trailer) = state.split_at(state.len() - TRAILER_BYTES);
-    let at = u64::from_le_bytes(trailer[..8].try_into().expect("eight bytes")) as usize;
-    let document = str::from_utf8(&body[at..]).expect("it is text");
+fn with_numbers(document: &str, numbers: [i32; 3]) -> String {
     let mut parts = document.split(SOCKET);
     let mut changed = parts.next().expect("there is a first").to_owned();
     for (part, number) in parts.by_ref().zip(numbers) {
@@ -41,6 +39,19 @@ fn with_numbers(state: &[u8], numbers: [i32; 3]) -> Vec<u8> {
         changed.push_str(&format!("{SOCKET}{number}{rest}"));
     }
     assert!(parts.next().is_none(), "{document}");
+    changed
+}
+
+/// The same, written down by a hub that has run for so long.
+fn after_ms(document: &str, monotonic_ms: u64) -> String {
+    let (before, rest) = document.split_once(AGE).expect("it is there");
+    format!("{before}{AGE}{monotonic_ms}{}", rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+fn changed(state: &[u8], change: impl FnOnce(&str) -> String) -> Vec<u8> {
+    let (body, trailer) = state.split_at(state.len() - TRAILER_BYTES);
+    let at = u64::from_le_bytes(trailer[..8].try_into().expect("eight bytes")) as usize;
+    let changed = change(str::from_utf8(&body[at..]).expect("it is text"));
     let changed: Box<RawValue> = serde_json::from_str(&changed).expect("it is JSON");
     let mut file = Vec::new();
     let mut writer = StateWriter::new(&mut file);
@@ -59,14 +70,15 @@ fn numbers_of_something_else_send_everyone_back_and_close_nothing_of_anybodys() 
     let program = Program::new();
     let other = File::open("/etc/hostname").or_else(|_| File::open("/etc/passwd")).expect("there is one of them");
     let other_path = fs::read_link(format!("/proc/self/fd/{}", other.as_raw_fd())).expect("it is open");
-    for (case, says) in ["file", "listener", "twice", "swapped", "nothing", "right"].into_iter().zip([
-        "connection",
-        "connection",
-        "connection",
-        "listens on descriptor",
-        "connection",
-        "",
-    ]) {
+    for (case, says) in [
+        ("file", "connection"),
+        ("listener", "connection"),
+        ("twice", "connection"),
+        ("swapped", "listens on descriptor"),
+        ("nothing", "connection"),
+        ("old", "longer than can be"),
+        ("right", ""),
+    ] {
         let mut behind = Behind::new(b"", 2);
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
         let [a, b] = [0, 1].map(|n| behind.hubs[n].as_raw_fd());
@@ -79,7 +91,10 @@ fn numbers_of_something_else_send_everyone_back_and_close_nothing_of_anybodys() 
             "nothing" => [listens, a, 60_000],
             _ => [listens, a, b],
         };
-        behind.write(&with_numbers(&state, numbers));
+        behind.write(&changed(&state, |document| match case {
+            "old" => after_ms(&with_numbers(document, numbers), u64::MAX),
+            _ => with_numbers(document, numbers),
+        }));
         inherited(&other);
         inherited(&listener);
         let listening = listener.local_addr().expect("it listens");
