@@ -37,7 +37,9 @@ impl Tokens {
         // 16 digits, a full stop and 32 digits fit, and nothing else can fail.
         write!(token, "{joined_seq:x}.").expect("the seq of a token fits");
         for byte in &mac[..MAC_BYTES] {
-            write!(token, "{byte:02x}").expect("the MAC of a token fits");
+            for digit in [byte >> 4, byte & 15] {
+                token.push(DIGITS[usize::from(digit)].into()).expect("the MAC of a token fits");
+            }
         }
         token
     }
@@ -73,7 +75,10 @@ impl Tokens {
     }
 }
 
-/// A hexadecimal digit as tokens have it, in lower case.
+/// Hexadecimal digits as tokens have them, in lower case.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// What one of [`DIGITS`] stands for.
 fn digit(byte: u8) -> Option<u64> {
     match byte {
         b'0'..=b'9' => Some(u64::from(byte - b'0')),

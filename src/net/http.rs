@@ -1,16 +1,13 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
 //! Owns: PROTOCOL.md's "Before the upgrade", the routes, and what need not be sent again (RFC 9110, section 13). Refuses to know: connections, the
-//! hub, and who may ask for what (`access`). It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+//! hub, who may ask for what (`access`), and how a WebSocket is opened (`handshake`). It takes a head and gives bytes back; every answer but the upgrade ends the connection.
 
 use std::net::{IpAddr, SocketAddr};
 
-use tungstenite::error::ProtocolError;
-use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
-use tungstenite::http::{Method, Uri};
-
 use super::access::{check_host, check_metrics, check_origin};
+use super::fields::{field, names};
+use super::handshake;
 use super::refusals::Refusal;
 use super::response::Response;
 use super::target::{self, Target};
@@ -163,7 +160,7 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
             );
         }
         check_origin(origins(), host, &site.allowed_origins)?;
-        return upgrade(parsed.headers, whole, version);
+        return handshake::accept(parsed.headers, version).map(Answer::Upgrade);
     }
     let resource = match target.path {
         "/healthz" => Resource::Health,
@@ -321,59 +318,6 @@ fn host<'a>(fields: &'a [httparse::Header<'a>], version: u8) -> Result<&'a str, 
         (None, _) if version == 0 => Ok(""),
         (None, _) => Err(Response::bad("The request has no Host.\n")),
         (Some(_), Some(_)) => Err(Response::bad("The request has more than one Host.\n")),
-    }
-}
-
-fn field<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
-    let of_name = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
-    // A value that is not ASCII names nothing that we look for.
-    of_name.map(|field| std::str::from_utf8(field.value).unwrap_or("?").trim())
-}
-
-/// Whether a list of tokens has this one.
-fn names(list: &str, token: &str) -> bool {
-    list.split(',').any(|one| one.trim().eq_ignore_ascii_case(token))
-}
-
-fn upgrade(fields: &[httparse::Header], target: &str, version: u8) -> Result<Answer, Response> {
-    if version == 0 {
-        return Err(Response::bad("A WebSocket needs HTTP/1.1.\n"));
-    }
-    let mut request = Request::new(());
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = target.parse::<Uri>().map_err(|_| Response::bad("The request's target is not a path.\n"))?;
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_bytes(field.value);
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Response::bad("The request's header is not HTTP.\n"));
-        };
-        request.headers_mut().append(name, value);
-    }
-    // The library reads the first line of each; a list may be written in several (RFC 9110, section 5.3). And to the library, any word of a line is
-    // an option.
-    for (name, token) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {
-        if field(fields, name.as_str()).any(|value| names(value, token)) {
-            request.headers_mut().insert(name, HeaderValue::from_static(token));
-        } else {
-            request.headers_mut().remove(name);
-        }
-    }
-    match create_response(&request) {
-        Ok(response) => {
-            let mut bytes = Vec::with_capacity(160);
-            // A vector takes everything, and a response of the library's own making has only plain values.
-            write_response(&mut bytes, &response).map_err(|_| Response::bad("The request's header is not HTTP.\n"))?;
-            Ok(Answer::Upgrade(bytes))
-        }
-        Err(tungstenite::Error::Protocol(
-            ProtocolError::MissingConnectionUpgradeHeader
-            | ProtocolError::MissingUpgradeWebSocketHeader
-            | ProtocolError::MissingSecWebSocketVersionHeader,
-        )) => Err(Response::text("426 Upgrade Required", "This is where WebSockets (version 13) are opened.\n")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")),
-        Err(_) => Err(Response::bad("This is not a WebSocket handshake (RFC 6455, section 4.2.1).\n")),
     }
 }
 

@@ -5,6 +5,8 @@ pub mod conn;
 mod connections;
 pub mod exchange;
 mod faults;
+mod fields;
+mod handshake;
 pub mod http;
 mod listeners;
 mod queue;

@@ -108,6 +108,24 @@ pub fn author(payload: &[u8]) -> Option<&[u8]> {
     let rest = payload.strip_prefix(SAID)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let member = rest[digits..].strip_prefix(br#","data":{"from":"#)?;
+    Some(&member[..id_end(member)?])
+}
+
+/// How the JSON text of a Member with this id begins, up to [`id_end`].
+#[must_use]
+pub fn member_beginning(id: &str) -> String {
+    #[derive(Serialize)]
+    struct Id<'a> {
+        id: &'a str,
+    }
+    let mut text = json(&Id { id });
+    text.pop(); // the brace
+    text
+}
+
+/// Where the id of a Member ends, whose JSON text begins here; its quotation mark is the last byte of it. `None` where that is no Member.
+#[must_use]
+pub fn id_end(member: &[u8]) -> Option<usize> {
     let id = member.strip_prefix(MEMBER)?;
     let mut escaped = false;
     let end = id.iter().position(|byte| {
@@ -115,7 +133,7 @@ pub fn author(payload: &[u8]) -> Option<&[u8]> {
         escaped = *byte == b'\\' && !escaped;
         ends
     })?;
-    Some(&member[..MEMBER.len() + end + 1])
+    Some(MEMBER.len() + end + 1)
 }
 
 /// How a message begins, up to its dataType.

@@ -16,8 +16,8 @@ pub(in crate::hub) struct MemberJson {
 
 impl MemberJson {
     pub fn new(member: &Member) -> Self {
-        let id_end = IdJson::new(&member.id).0.len();
         let text = reply::json(member).into_boxed_str();
+        let id_end = reply::id_end(text.as_bytes()).expect("a Member's text begins with its id");
         let id_hash = hash(&text.as_bytes()[..id_end]);
         // An id takes six bytes for each of its own at most: far below what a u16 counts.
         MemberJson { text, id_end: id_end as u16, id_hash }
@@ -34,7 +34,7 @@ pub(in crate::hub) struct IdJson(String);
 
 impl IdJson {
     pub fn new(id: &str) -> Self {
-        IdJson(format!(r#"{{"id":{}"#, reply::json(id)))
+        IdJson(reply::member_beginning(id))
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
