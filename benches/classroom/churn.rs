@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::load::{Failed, Heard, Load, PATIENCE};
 use crate::servers::Running;
+use crate::window::{Outcome, Window};
 use crate::wire;
-use crate::workloads::{Outcome, Window};
 
 /// Enough of a leave to find who leaves.
 const TELLING_BYTES: usize = 700;

@@ -2,7 +2,8 @@
 //!
 //! Owns: what each figure is and its unit, medians over rounds, and ratios to the floor of the same round. Refuses to know: how they are shown.
 
-use crate::workloads::{Outcome, Workload};
+use crate::window::Outcome;
+use crate::workloads::Workload;
 
 /// What a workload came to on one server, round by round.
 pub struct Series {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::figures::{self, Series};
 use crate::machine::Machine;
-use crate::workloads::Outcome;
+use crate::window::Outcome;
 
 /// Every run, round by round, with medians, and their ratios to the floor.
 pub fn document(all: &[Series], machine: &Machine) -> Value {

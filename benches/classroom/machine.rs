@@ -62,7 +62,7 @@ impl Machine {
 /// What the hub holds with nobody, and with many who say nothing.
 pub fn memory(all: &[Series]) -> Option<String> {
     let series = figures::find(all, "idle", "hub")?;
-    let of = |figure: fn(&crate::workloads::Outcome) -> u64| {
+    let of = |figure: fn(&crate::window::Outcome) -> u64| {
         let values = series.rounds.iter().filter_map(|run| run.as_ref().ok()).map(|run| figure(run) as f64);
         figures::median(values.collect()).map(table::bytes)
     };

@@ -8,7 +8,9 @@
 //! | `wire` | what clients say, byte for byte |
 //! | `frames` | what servers say, by length |
 //! | `load` | many members on one thread |
-//! | `workloads`, `churn`, `growth` | what they do, and whether it went right |
+//! | `workloads`, `growth` | what they do |
+//! | `talk`, `churn` | how they do it, and whether it went right |
+//! | `window` | the part that is counted |
 //! | `servers`, `floor`, `peers` | who is measured |
 //! | `measure`, `segments` | what the kernel knows |
 //! | `figures` | medians, ratios, percentiles |
@@ -29,6 +31,8 @@ mod peers;
 mod segments;
 mod servers;
 mod table;
+mod talk;
+mod window;
 mod wire;
 mod workloads;
 
@@ -41,7 +45,8 @@ use figures::Series;
 use load::{Failed, Load};
 use machine::Machine;
 use servers::Server;
-use workloads::{Outcome, Workload};
+use window::Outcome;
+use workloads::Workload;
 
 fn main() -> ExitCode {
     let done = if std::env::args().nth(1).as_deref() == Some(servers::FLOOR) {
@@ -116,6 +121,9 @@ fn tell(all: &[Series], growth: &[Series]) {
         );
     }
     if let Some(ratios) = table::of_ratios(all) {
+        println!("{ratios}");
+    }
+    if let Some(ratios) = table::of_peers(all) {
         println!("{ratios}");
     }
     if !growth.is_empty() {

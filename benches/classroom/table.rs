@@ -84,6 +84,32 @@ pub fn of_ratios(all: &[Series]) -> Option<String> {
     (rows.len() > 1).then(|| render(&rows, 2))
 }
 
+/// The hub's figures beside those of its peers, a row for each workload and a column for each peer: how much it delivers, and what that costs it.
+pub fn of_peers(all: &[Series]) -> Option<String> {
+    let hubs = || all.iter().filter(|series| series.server == "hub" && series.median(figures::DELIVERIES).is_some());
+    let of_workload = |name: &str| {
+        let peers = all.iter().filter(|series| !["hub", "floor"].contains(&series.server));
+        peers.filter(|series| series.workload.name == name).collect::<Vec<_>>()
+    };
+    let peers = of_workload(hubs().next()?.workload.name);
+    if peers.is_empty() {
+        return None;
+    }
+    let columns = [("deliveries/s", figures::DELIVERIES), ("CPU/delivery", figures::CPU)];
+    let mut heads = vec!["the hub's of".to_owned()];
+    heads.extend(columns.iter().flat_map(|(head, _)| peers.iter().map(move |peer| format!("{head}, {}", peer.server))));
+    let mut rows = vec![heads];
+    for hub in hubs() {
+        let mut row = vec![hub.workload.name.to_owned()];
+        for (_, figure) in columns {
+            let ratio = |peer: &Series| hub.ratio(peer, figure).map_or("-".into(), |ratio| format!("{ratio:.2}"));
+            row.extend(of_workload(hub.workload.name).into_iter().map(ratio));
+        }
+        rows.push(row);
+    }
+    Some(render(&rows, 1))
+}
+
 /// A number of things, in groups of three digits.
 pub fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
