@@ -94,12 +94,13 @@ fn run(options: &Options) -> Result<bool, Failed> {
             growth.extend(series(&workload, &servers, options, options.seconds.unwrap_or(1.0)));
         }
     }
-    println!("{}\n", machine.told());
+    println!("{}", machine.told());
     for server in &servers {
         if let Server::Peer(peer) = server {
             println!("{}: {}", peer.name, peer.version);
         }
     }
+    println!();
     tell(&all, &growth);
     draw(options, &all, &growth)?;
     all.append(&mut growth);
