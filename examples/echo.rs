@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use classhub::net::conn::{Conn, Filled, Head, What};
+use classhub::net::conn::{Conn, Decoders, Filled, Head, What};
 use classhub::net::http::{self, Asker, Route, Site};
 use classhub::wire::frame;
 use mio::net::{TcpListener, TcpStream};
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut conns: HashMap<Token, Conn<TcpStream>> = HashMap::new();
     let mut events = Events::with_capacity(256);
     let mut buffer = vec![0; 64 * 1024];
+    let mut decoders = Decoders::default();
     let mut newest = LISTENER;
     loop {
         poll.poll(&mut events, None)?;
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 if event.is_writable() {
                     conn.unblock();
                 }
-                if !echo(conn, &mut buffer) {
+                if !echo(conn, &mut buffer, &mut decoders) {
                     conns.remove(&event.token());
                 }
             }
@@ -48,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Reads and answers until the socket has no more or takes no more. Says whether the connection lives on.
-fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8]) -> bool {
+fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8], decoders: &mut Decoders) -> bool {
     loop {
         conn.flush();
         if conn.is_blocked() {
@@ -71,7 +72,7 @@ fn echo(conn: &mut Conn<TcpStream>, buffer: &mut [u8]) -> bool {
                 },
             }
         }
-        while let Some(received) = conn.next(&mut input) {
+        while let Some(received) = conn.next(&mut input, decoders) {
             match received.what {
                 What::Text(text) => send(conn, frame::TEXT, text.as_bytes()),
                 What::Binary(bytes) => send(conn, frame::BINARY, &bytes),

@@ -182,7 +182,10 @@ pub const READ_BYTES: usize = 16 * 1024;
 pub const REST_MS: u64 = 100;
 /// What a connection with several busy rooms is given of one before it is the next one's turn.
 pub const SLICE_BYTES: usize = 16 * 1024;
-/// The library's own buffer for a connection, when it begins: enough for heartbeats. It grows with what comes.
+/// What reads frames is kept for whoever is sent something next: for one message after the other one would do, but some come in parts, and all
+/// that are on their way at once need one each.
+pub const DECODERS_KEPT: usize = 16;
+/// The library's own buffer in each of them, when it begins: enough for heartbeats. It grows with what comes.
 pub const READ_BUFFER_BYTES: usize = 128;
 /// A frame larger than this leaves a buffer too large to keep until the next.
 pub const READ_BUFFER_KEPT_BYTES: usize = 2048;

@@ -5,7 +5,7 @@
 use classhub::base::{Key, Now, Wheel};
 use classhub::hub::{Hub, Outlet, Part, Settings};
 use classhub::net::Stream;
-use classhub::net::conn::{Conn, Head};
+use classhub::net::conn::{Conn, Decoders, Head};
 use classhub::wire::CloseReason;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -148,22 +148,22 @@ impl Stream for Silent {
     }
 }
 
-/// A connection that has spoken before, and `text` in a frame as its client would send it.
+/// A connection that has spoken before, what read it, and `text` in a frame as its client would send it.
 #[must_use]
-pub fn spoken(text: &str) -> (Conn<Silent>, Vec<u8>) {
+pub fn spoken(text: &str) -> (Conn<Silent>, Decoders, Vec<u8>) {
     const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
     let length = u16::try_from(text.len()).expect("what is said is short");
     let mut frame = vec![0x81, 0x80 | 126];
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&MASK);
     frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    let mut conn = Conn::new(Silent);
+    let (mut conn, mut decoders) = (Conn::new(Silent), Decoders::default());
     assert!(matches!(conn.head(&mut &HEAD.as_bytes()[..]), Head::Complete(_)));
     conn.upgrade(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 16 * 1024);
     for _ in 0..3 {
-        assert!(conn.next(&mut &frame[..]).is_some());
+        assert!(conn.next(&mut &frame[..], &mut decoders).is_some());
     }
-    (conn, frame)
+    (conn, decoders, frame)
 }
 
 /// What Chromium asks for when a page opens a WebSocket.

@@ -5,11 +5,13 @@
 use std::hint::black_box;
 
 use classhub::base::Wheel;
-use classhub::net::conn::{Conn, Received};
+use classhub::net::conn::{Conn, Decoders, Received};
 use classhub::net::http::{Asker, Route, Site, route};
 use classhub::wire::request::Envelope;
 use classhub_instructions::{Class, HEAD, Silent, chat, due_ms, join, spoken, vote, wheel};
 use gungraun::prelude::*;
+
+type Spoken = (Conn<Silent>, Decoders, Vec<u8>);
 
 // Whatever a part takes or makes is handed back, so that letting go of it is not counted.
 
@@ -25,8 +27,8 @@ fn decode(text: String) -> (bool, String) {
 
 #[library_benchmark]
 #[bench::chat(spoken(&chat()))]
-fn frame((mut conn, frame): (Conn<Silent>, Vec<u8>)) -> (Option<Received>, Conn<Silent>, Vec<u8>) {
-    (black_box(conn.next(&mut black_box(&frame[..]))), conn, frame)
+fn frame((mut conn, mut decoders, frame): Spoken) -> (Option<Received>, Spoken) {
+    (black_box(conn.next(&mut black_box(&frame[..]), &mut decoders)), (conn, decoders, frame))
 }
 
 // A thousand, so that what the log does only now and then has its share.

@@ -1,7 +1,7 @@
 //! Any bytes on one connection, in any pieces.
 //!
 //! Owns: which frames there are (RFC 6455, section 5), by a reader that has all of them before it; what pieces may not change: those frames, their order,
-//! and what is answered; and what one connection may hold for them.
+//! and what is answered; what one connection may hold for them; and that nothing of one is left for whoever is next read by the same decoders.
 //! Refuses to know: what a head or a message means.
 //!
 //! An input is how many sizes there are (a byte), the sizes (a byte each, 0 being a whole read), and the stream.
@@ -13,7 +13,7 @@ use std::str::Utf8Error;
 
 use classhub::limits;
 use classhub::net::Stream;
-use classhub::net::conn::{Conn, Filled, Head, Received, What};
+use classhub::net::conn::{Conn, Decoders, Filled, Head, Received, What};
 use classhub_fuzz::Counting;
 use libfuzzer_sys::fuzz_target;
 
@@ -28,11 +28,12 @@ fuzz_target!(|input: &[u8]| {
     let Some((sizes, stream)) = rest.split_at_checked(usize::from(*count)) else { return };
     let sizes: Vec<usize> =
         sizes.iter().map(|size| if *size == 0 { limits::READ_BYTES } else { (*size).into() }).collect();
-    let whole = drive(stream, &[]);
+    let mut decoders = Decoders::default();
+    let whole = drive(stream, &[], &mut decoders);
     if let Some(end) = whole.head {
         check(&stream[end..], &whole.events);
     }
-    let in_pieces = drive(stream, &sizes);
+    let in_pieces = drive(stream, &sizes, &mut decoders);
     assert_eq!(whole.head, in_pieces.head);
     assert_eq!(whole.events, in_pieces.events);
     assert!(whole.output == in_pieces.output, "{:?} and {:?}", whole.output, in_pieces.output);
@@ -113,7 +114,7 @@ impl Stream for Pieces<'_> {
 }
 
 /// Does what the exchange does. What is kept for the comparison is reserved before memory is counted.
-fn drive(stream: &[u8], sizes: &[usize]) -> Outcome {
+fn drive(stream: &[u8], sizes: &[usize], decoders: &mut Decoders) -> Outcome {
     let output = Vec::with_capacity(2 * stream.len() + 1024);
     let pieces = Pieces { input: stream, sizes: sizes.iter().cycle(), refuses: false, output, ended: false };
     let mut outcome =
@@ -123,7 +124,7 @@ fn drive(stream: &[u8], sizes: &[usize]) -> Outcome {
     let (held, conn) = Counting::most(|| {
         let mut conn = Conn::new(pieces);
         while let Filled::Bytes(count) = conn.fill(&mut buffer) {
-            take(&mut conn, &buffer[..count], &mut outcome, &mut owed_most);
+            take(&mut conn, &buffer[..count], decoders, &mut outcome, &mut owed_most);
         }
         while conn.owed_bytes() > 0 {
             conn.unblock();
@@ -144,7 +145,13 @@ fn drive(stream: &[u8], sizes: &[usize]) -> Outcome {
     outcome
 }
 
-fn take(conn: &mut Conn<Pieces>, mut input: &[u8], outcome: &mut Outcome, owed_most: &mut usize) {
+fn take(
+    conn: &mut Conn<Pieces>,
+    mut input: &[u8],
+    decoders: &mut Decoders,
+    outcome: &mut Outcome,
+    owed_most: &mut usize,
+) {
     if conn.awaits_head() {
         match conn.head(&mut input) {
             Head::Incomplete => assert!(input.is_empty()),
@@ -156,7 +163,7 @@ fn take(conn: &mut Conn<Pieces>, mut input: &[u8], outcome: &mut Outcome, owed_m
             }
         }
     }
-    while let Some(Received { frame_bytes, what }) = conn.next(&mut input) {
+    while let Some(Received { frame_bytes, what }) = conn.next(&mut input, decoders) {
         let is_short = frame_bytes as usize <= MESSAGE_BYTES + 14;
         let (kind, hash) = match what {
             What::Text(text) => {

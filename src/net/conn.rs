@@ -4,24 +4,26 @@
 //! Refuses to know: rooms, routes, deadlines and polls. An echo server needs nothing more: see `examples/echo.rs`.
 //!
 //! The library (tungstenite) reads and checks every frame and makes pongs and close frames, but it never sees the socket: it is fed from
-//! memory, one frame at a time, so that its buffer holds one frame at most and every frame, fragments too, is counted; what it would send
-//! goes to the connection's own queue.
+//! memory, one frame at a time (`decoder`), so that its buffer holds one frame at most and every frame, fragments too, is counted; what it would
+//! send goes to the connection's own queue.
 
+mod decoder;
 mod state;
 
+pub use decoder::Decoders;
 pub use state::ConnState;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
-use tungstenite::protocol::frame::CloseFrame;
-use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Bytes, Error, Message, Utf8Bytes};
+use tungstenite::protocol::frame::{CloseFrame, Frame};
+use tungstenite::{Bytes, Utf8Bytes};
+
+use self::decoder::Decoder;
 
 use super::queue::Queue;
 use super::stream::Stream;
 use crate::limits;
 use crate::wire::CloseReason;
-use crate::wire::frame::Meter;
 
 /// A request head that comes in parts is made room for in steps of this; most come whole, and are shorter.
 const HEAD_GROWTH: usize = 1024;
@@ -40,57 +42,16 @@ enum Stage {
     /// A request head is coming, and so much of it is here.
     Head(Vec<u8>),
     /// The two sides speak WebSocket.
-    Open(Box<Open>),
+    Open(Open),
     /// The last word is said: what is queued goes out, then the write side ends; what comes is thrown away.
     Closing { shut_down: bool },
 }
 
 struct Open {
-    context: WebSocketContext,
-    meter: Meter,
-    /// Bytes of the frame in progress.
-    frame_bytes: u32,
-    /// The largest frame that the context has seen.
-    frame_bytes_max: u32,
-    /// The first message has come.
-    has_spoken: bool,
-    /// Some of a message has come, in a fragment, and its end has not.
-    is_inside_message: bool,
+    /// What reads the message that has come in part; between messages there is none.
+    decoder: Option<Box<Decoder>>,
     /// The longest message that is taken, from the next on.
     message_bytes: u32,
-}
-
-impl Open {
-    fn new(message_bytes: u32) -> Self {
-        let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES).write_buffer_size(0);
-        let mut open = Open {
-            context: WebSocketContext::new(Role::Server, Some(config)),
-            meter: Meter::default(),
-            frame_bytes: 0,
-            frame_bytes_max: 0,
-            has_spoken: false,
-            is_inside_message: false,
-            message_bytes,
-        };
-        open.limit();
-        open
-    }
-
-    /// Whether no part of a message, nor of a frame, is waiting for the rest.
-    fn is_between_messages(&self) -> bool {
-        self.frame_bytes == 0 && !self.is_inside_message
-    }
-
-    /// Has the library take no longer messages than it may, now that none is in progress.
-    fn limit(&mut self) {
-        let message_bytes = Some(self.message_bytes as usize);
-        if self.context.get_config().max_message_size != message_bytes {
-            self.context.set_config(|config| {
-                config.max_message_size = message_bytes;
-                config.max_frame_size = message_bytes;
-            });
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -241,46 +202,21 @@ impl<S: Stream> Conn<S> {
     }
 
     /// The next frame in `input`, which is taken from it; `None` when there is no whole one left, and the rest was noted. After a
-    /// [`What::Close`] or [`What::Fault`], and in every other stage, there is none.
-    pub fn next(&mut self, input: &mut &[u8]) -> Option<Received> {
-        let Stage::Open(open) = &mut self.stage else { return None };
+    /// [`What::Close`] or [`What::Fault`], and in every other stage, there is none. One of `decoders` reads it, which the connection keeps where more of
+    /// the message is to come.
+    pub fn next(&mut self, input: &mut &[u8], decoders: &mut Decoders) -> Option<Received> {
+        let Stage::Open(Open { decoder, message_bytes }) = &mut self.stage else { return None };
         if input.is_empty() {
             return None;
         }
-        let (taken, frame_ends) = open.meter.advance(input);
-        let (frame, rest) = input.split_at(taken);
-        *input = rest;
-        open.frame_bytes = open.frame_bytes.saturating_add(taken as u32); // one read's worth
-        let what = match open.context.read(&mut Memory { input: frame, output: None }) {
-            Ok(Message::Text(text)) => What::Text(text),
-            Ok(Message::Binary(bytes)) => What::Binary(bytes),
-            Ok(Message::Ping(payload)) => What::Ping(payload),
-            Ok(Message::Pong(_)) => What::Pong,
-            Ok(Message::Close(frame)) => What::Close(frame.map(|frame| frame.code.into())),
-            Ok(Message::Frame(_)) => unreachable!("the library reads no raw frames"),
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                if !frame_ends {
-                    return None;
-                }
-                open.is_inside_message = true;
-                What::Fragment
-            }
-            Err(error) => What::Fault(fault(&error)),
-        };
-        let frame_bytes = std::mem::take(&mut open.frame_bytes);
-        open.frame_bytes_max = open.frame_bytes_max.max(frame_bytes);
-        if let What::Text(_) | What::Binary(_) = what {
-            // The library's buffer has grown with this message, and would stay so: a fresh context gives it back. That is done after a large
-            // one, and after the first, which is a join: many say no more than heartbeats after it. Between messages, nothing else of a context matters.
-            let large = open.frame_bytes_max as usize > limits::READ_BUFFER_KEPT_BYTES;
-            if large || !std::mem::replace(&mut open.has_spoken, true) {
-                open.context = WebSocketContext::new(Role::Server, Some(*open.context.get_config()));
-                open.frame_bytes_max = 0;
-            }
-            open.is_inside_message = false;
-            open.limit();
+        let mut reading = decoder.take().unwrap_or_else(|| decoders.lend(*message_bytes));
+        let received = reading.next(input);
+        if reading.is_done() {
+            decoders.take_back(reading);
+        } else {
+            *decoder = Some(reading);
         }
-        Some(Received { frame_bytes, what })
+        received
     }
 
     // ---- Changing stage -------------------------------------------------------------------------
@@ -292,15 +228,13 @@ impl<S: Stream> Conn<S> {
     /// Where something is queued already: the answer to the head comes first, and once.
     pub fn upgrade(&mut self, response: &[u8], message_bytes: u32) {
         self.queue.keep_part(response);
-        self.stage = Stage::Open(Box::new(Open::new(message_bytes)));
+        self.stage = Stage::Open(Open { decoder: None, message_bytes });
     }
 
     /// From now on messages and frames may have so many bytes. One of which a part has come already is judged as it was begun.
     pub fn set_message_bytes(&mut self, message_bytes: u32) {
-        let Stage::Open(open) = &mut self.stage else { return };
-        open.message_bytes = message_bytes;
-        if open.is_between_messages() {
-            open.limit();
+        if let Stage::Open(open) = &mut self.stage {
+            open.message_bytes = message_bytes;
         }
     }
 
@@ -321,46 +255,40 @@ impl<S: Stream> Conn<S> {
 
     /// Answers a ping. Frames of somebody else's that were sent in part must have been finished ([`Conn::is_between_frames`]).
     pub fn pong(&mut self, payload: Bytes) {
-        let Stage::Open(open) = &mut self.stage else { return };
-        let context = &mut open.context;
-        // Memory takes everything, so that the only failure is a connection that is closing anyway.
-        self.queue
-            .keep(|own| drop(context.write(&mut Memory { input: &[], output: Some(own) }, Message::Pong(payload))));
+        self.control(Frame::pong(payload));
     }
 
     /// Asks the client for a sign of life: it has to answer with a pong. As with [`Conn::pong`], no frame is in progress.
     pub fn ping(&mut self) {
-        let Stage::Open(open) = &mut self.stage else { return };
-        let context = &mut open.context;
-        self.queue.keep(|own| {
-            drop(context.write(&mut Memory { input: &[], output: Some(own) }, Message::Ping(Bytes::new())));
-        });
+        self.control(Frame::ping(Bytes::new()));
+    }
+
+    fn control(&mut self, frame: Frame) {
+        if self.is_open() {
+            self.queue.keep(|own| write(frame, own));
+        }
     }
 
     /// Answers the client's close frame with its own code (RFC 6455, section 5.5.1).
     pub fn answer_close(&mut self) {
-        // Flushing writes the answer, and then reports the end of the connection.
-        self.say_last(|context, memory| context.flush(memory));
+        if let Stage::Open(Open { decoder: Some(decoder), .. }) = &mut self.stage {
+            self.queue.keep(|own| decoder.answer_close(own));
+        }
+        self.stage = Stage::Closing { shut_down: false };
     }
 
-    /// Sends a close frame, where the reason has a code, as the last that is sent.
+    /// Sends a close frame, as the last that is sent.
     pub fn close(&mut self, reason: CloseReason) {
         let frame =
             reason.code().map(|code| CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason.words()) });
-        self.say_last(|context, memory| context.close(memory, frame));
+        self.control(Frame::close(frame));
+        self.stage = Stage::Closing { shut_down: false };
     }
 
     /// The same on a stream that spoke WebSocket before this connection had it.
     pub fn dismiss(&mut self, reason: CloseReason) {
-        self.stage = Stage::Open(Box::new(Open::new(0)));
+        self.stage = Stage::Open(Open { decoder: None, message_bytes: 0 });
         self.close(reason);
-    }
-
-    fn say_last(&mut self, say: impl FnOnce(&mut WebSocketContext, &mut Memory) -> tungstenite::Result<()>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Closing { shut_down: false });
-        if let Stage::Open(mut open) = stage {
-            self.queue.keep(|own| drop(say(&mut open.context, &mut Memory { input: &[], output: Some(own) })));
-        }
     }
 
     // ---- Writing --------------------------------------------------------------------------------
@@ -518,13 +446,9 @@ impl<S: Stream> Conn<S> {
     }
 }
 
-/// The close code's reason for what the library found wrong.
-fn fault(error: &Error) -> CloseReason {
-    match error {
-        Error::Capacity(_) => CloseReason::TooBig,
-        Error::Utf8(_) => CloseReason::NotUtf8,
-        _ => CloseReason::Protocol,
-    }
+/// Writes a frame of the library's.
+fn write(frame: Frame, out: &mut Vec<u8>) {
+    frame.format(out).expect("memory takes everything");
 }
 
 /// How many bytes a head takes, blank line included; `None` where none is in sight. Lines may end without a carriage return, as the parser
@@ -542,37 +466,10 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The library's idea of a socket: what to read is here, what it writes goes to a queue or, where nobody asked for it, nowhere.
-struct Memory<'a> {
-    input: &'a [u8],
-    output: Option<&'a mut Vec<u8>>,
-}
-
-impl Read for Memory<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            // No more for now; 0 would be the end.
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-
-impl Write for Memory<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(output) = &mut self.output {
-            output.extend_from_slice(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     /// A socket that is there, and no more.

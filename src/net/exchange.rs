@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use log::{debug, info, warn};
 
-use super::conn::{Filled, Head, What};
+use super::conn::{Decoders, Filled, Head, What};
 use super::connections::{Bounds, Connections};
 use super::http::{self, Asker, Route, Site};
 use super::refusals::Refusals;
@@ -76,6 +76,8 @@ pub struct Exchange<S> {
     /// Every socket is read into it; it is lent to the turn, and so is the list below.
     buffer: Box<[u8]>,
     reading: Vec<Key>,
+    /// What reads the frames of all.
+    decoders: Decoders,
 }
 
 impl<S: Stream> Exchange<S> {
@@ -98,6 +100,7 @@ impl<S: Stream> Exchange<S> {
             refusals: Refusals::default(),
             buffer: vec![0; limits::READ_BYTES].into_boxed_slice(),
             reading: Vec::new(),
+            decoders: Decoders::default(),
         }
     }
 
@@ -314,7 +317,7 @@ impl<S: Stream> Exchange<S> {
         let mut late_ping = None;
         while !self.connections.is_ending(key)
             && let Some(connection) = self.connections.get_mut(key)
-            && let Some(received) = connection.conn.next(&mut input)
+            && let Some(received) = connection.conn.next(&mut input, &mut self.decoders)
         {
             let part = match received.what {
                 What::Text(_) | What::Binary(_) => Part::Last,

@@ -37,7 +37,7 @@ impl<S: Stream> Conn<S> {
             Stage::Closing { .. } => true,
             _ if self.stream.is_secure() => false,
             Stage::Head(_) => true,
-            Stage::Open(open) => open.is_between_messages(),
+            Stage::Open(open) => open.decoder.is_none(),
         }
     }
 
@@ -90,7 +90,7 @@ impl ConnState {
                 head if head.len() >= limits::HEAD_BYTES => return Err(StateError::wrong("a head that is too long")),
                 head => Stage::Head(head),
             },
-            StageState::Open => Stage::Open(Box::new(Open { has_spoken: true, ..Open::new(message_bytes) })),
+            StageState::Open => Stage::Open(Open { decoder: None, message_bytes }),
             StageState::Closing { shut_down } => Stage::Closing { shut_down },
         };
         let queue = Queue::restore(&self.queue, from)?;
