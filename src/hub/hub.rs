@@ -175,13 +175,13 @@ impl Hub {
         };
         self.connection_timers.cancel(who.index);
         // All its readers first: only one can be inside a frame, and that frame's rest stands before all else.
-        for seat in &peer.seats {
+        for seat in peer.seats.iter() {
             if let Some(room) = self.rooms.get_mut(seat.room) {
                 room.end_reader(seat.joined_seq, outlet);
             }
         }
         let linger_ms = if reason.lingers() { u64::from(self.settings.linger_s) * 1000 } else { 0 };
-        for seat in &peer.seats {
+        for seat in peer.seats.iter() {
             match reason.leave() {
                 Some(leave) if linger_ms > 0 => self.let_linger(*seat, now.monotonic_ms + linger_ms, leave),
                 leave => self.end_seat(now, *seat, leave, None, outlet),
@@ -348,7 +348,7 @@ impl Hub {
     pub fn settle(&mut self, who: Key, outlet: &mut impl Outlet) {
         self.keep_rests(who, outlet);
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
-        for seat in &peer.seats {
+        for seat in peer.seats.iter() {
             if let Some(room) = self.rooms.get_mut(seat.room) {
                 room.settle(seat.joined_seq, outlet);
             }
@@ -358,7 +358,7 @@ impl Hub {
     /// Moves the rest of a frame that the connection is in the middle of to its own queue, so that a pong or ping can stand behind it.
     pub fn keep_rests(&mut self, who: Key, outlet: &mut impl Outlet) {
         let Some(peer) = peer_mut(&mut self.peers, who) else { return };
-        for seat in &peer.seats {
+        for seat in peer.seats.iter() {
             if let Some(room) = self.rooms.get_mut(seat.room) {
                 room.keep_rest(seat.joined_seq, outlet);
             }

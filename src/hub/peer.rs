@@ -2,6 +2,8 @@
 //!
 //! Owns: who it says it is, where it sits, and how it behaves: rates, patience, signs of life. Refuses to know: what its socket does.
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 
 use super::seals::Voice;
@@ -15,6 +17,51 @@ pub(super) struct SeatRef {
     pub room: Key,
     /// The seq of the join frame, which no other seat of the room can have.
     pub joined_seq: u64,
+}
+
+/// A connection's seats. Nearly everybody has one and no more: a table for as many as one may have is made for who takes a second.
+pub(super) enum Seats {
+    One(heapless::Vec<SeatRef, 1, u8>),
+    Many(Box<heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }, u8>>),
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Seats::One(heapless::Vec::new())
+    }
+}
+
+impl Deref for Seats {
+    type Target = [SeatRef];
+
+    fn deref(&self) -> &[SeatRef] {
+        match self {
+            Seats::One(seats) => seats,
+            Seats::Many(seats) => seats,
+        }
+    }
+}
+
+impl Seats {
+    /// Adds one. It comes back where there are as many as may be.
+    pub fn push(&mut self, seat: SeatRef) -> Result<(), SeatRef> {
+        if let Seats::One(first) = self
+            && first.is_full()
+        {
+            *self = Seats::Many(Box::new(first.iter().copied().collect()));
+        }
+        match self {
+            Seats::One(seats) => seats.push(seat),
+            Seats::Many(seats) => seats.push(seat),
+        }
+    }
+
+    fn remove(&mut self, seat: SeatRef) {
+        match self {
+            Seats::One(seats) => seats.retain(|other| *other != seat),
+            Seats::Many(seats) => seats.retain(|other| *other != seat),
+        }
+    }
 }
 
 /// What a frame is to the message it came with.
@@ -45,7 +92,7 @@ pub(super) struct Peer {
     pub voice: Option<Voice>,
     /// Settled by the first join that succeeds; empty before.
     pub id: heapless::String<{ limits::ID_BYTES }, u8>,
-    pub seats: heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }, u8>,
+    pub seats: Seats,
     /// Which of `seats` is given to first when the socket can be written again.
     pub next_seat: u8,
     /// When it was last heard of, monotonic. A message only writes this; the timer looks at it when it pops.
@@ -78,7 +125,7 @@ impl Peer {
             address,
             voice: None,
             id: heapless::String::new(),
-            seats: heapless::Vec::new(),
+            seats: Seats::default(),
             next_seat: 0,
             last_seen_ms: now_ms,
             probe: None,
@@ -101,7 +148,7 @@ impl Peer {
 
     /// Gives up a seat, or loses it.
     pub fn remove_seat(&mut self, seat: SeatRef) {
-        self.seats.retain(|other| *other != seat);
+        self.seats.remove(seat);
         self.next_seat = 0;
     }
 
