@@ -11,8 +11,10 @@ use std::collections::VecDeque;
 
 use crate::wire::frame;
 
-/// Grown in steps of a quarter, not by doubling, so that a room's memory stays near its frames.
-const GROWTH_MIN: usize = 4096;
+/// Grown in steps of a quarter, not by doubling, so that a room's memory stays near its frames; but not in small ones. A step moves the log, and what
+/// it leaves behind is too small for the next one that grows: where many rooms fill at once, their holes would add up to half of their frames. What is
+/// reserved and not written takes no memory, and is given back when the room is quiet.
+const GROWTH_MIN: usize = 32 * 1024;
 
 /// A room's frames.
 #[derive(Default)]

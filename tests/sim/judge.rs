@@ -173,7 +173,7 @@ impl World {
             if held as usize > log_bytes {
                 return Err(format!("room {number} holds {held} bytes after the turn, of {log_bytes}"));
             }
-            let buffer_max = 2 * (log_bytes * 3 / 2 + FRAME_MAX) + log_bytes / 4 + 4096;
+            let buffer_max = 2 * (log_bytes * 3 / 2 + FRAME_MAX) + log_bytes / 4 + 32 * 1024;
             if buffer > buffer_max {
                 return Err(format!(
                     "the buffer of room {number} takes {buffer} bytes, at most {buffer_max} are explained"
