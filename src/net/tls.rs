@@ -111,16 +111,16 @@ impl<S: Stream> TlsStream<S> {
 
     // ---- What comes -----------------------------------------------------------------------------
 
-    /// Reads the socket once, and takes what it brought apart.
-    fn fill(&mut self) -> io::Result<()> {
+    /// Reads the socket once, and takes what it brought apart. It is read into `buffer`, where nothing is as yet: what it says is handed on there.
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let room = limits::TLS_RECORD_BYTES - self.incoming.len();
         if room == 0 {
             // Records are shorter, so that this is a message of the handshake in several, longer than any that a client has to say.
             return Err(self.fail());
         }
-        let mut came = [0; limits::TLS_RECORD_BYTES];
-        let came = match self.socket.read(&mut came[..room]) {
-            Ok(count) => &came[..count],
+        let room = room.min(buffer.len());
+        let came = match self.socket.read(&mut buffer[..room]) {
+            Ok(count) => &buffer[..count],
             Err(error) => {
                 if error.kind() == ErrorKind::WouldBlock {
                     self.left = Left::Nothing;
@@ -256,6 +256,8 @@ impl<S: Stream> TlsStream<S> {
         Ok(())
     }
 
+    /// Cold, so that its place for what nobody hears is not a part of every turn's stack.
+    #[cold]
     fn fail(&mut self) -> io::Error {
         self.stage = Stage::Failed;
         // What is left to read would make the system reset the connection, and a reset overtakes what was said.
@@ -307,7 +309,7 @@ impl<S: Stream> Read for TlsStream<S> {
                 return Err(ErrorKind::InvalidData.into());
             }
             if !self.ended {
-                self.fill()?;
+                self.fill(buffer)?;
             }
         }
         match self.hand_on(buffer) {
