@@ -24,9 +24,9 @@
 //! **Sealed is the same.** Members who speak sealed read a second log of the same frames under the same numbers, for as long as there are any; under TLS
 //! a socket is a stream as any other, which takes no more than it can send.
 //!
-//! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), a room's seats in a table of fixed capacity
-//! for as long as somebody sits there, ids, numbers and a connection's seats in places of their own (heapless). Tables are reserved at once and
-//! touched when used: a thousand small rooms cost what is in them. A room's frames grow with what is said to their limit, and are given back.
+//! **Everything has a size.** Connections and rooms live in slabs of fixed capacity ([`base::Slots`]), ids, numbers and a connection's seats in places
+//! of their own (heapless). These tables are reserved at once and touched when used. What a room holds grows to its limits with those who come and with
+//! what is said, and what is to spare is given back when it is quiet: a thousand small rooms cost what is in them.
 //!
 //! **One program follows another.** Between two turns the hub and its connections can be written down ([`net::exchange::Exchange::save`]) and read
 //! again by another process, or by the next program in this one: a document of what everybody is, and beside it the rooms' frames as they are

@@ -235,7 +235,7 @@ pub const TLS_STATE_BYTES: u64 = 10 * 1024;
 /// The largest Member as JSON: every byte of every field a control character, which takes six to write.
 pub const MEMBER_JSON_BYTES: u64 = 6 * (2 * ID_BYTES + 2 * NAME_BYTES + URL_BYTES) as u64 + 80;
 
-/// What a seat takes beside its Member: its place in the room, and what allocation rounds up.
+/// What a seat takes beside its Member: its place in the room, twice where the room's table has just doubled, and what allocation rounds up.
 const SEAT_BYTES: u64 = 192;
 /// What a frame of a room takes beside a message's content and a Member: the room's number, a `ref`, names and quotes.
 const FRAME_BYTES: u64 = 1024;

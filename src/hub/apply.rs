@@ -44,9 +44,6 @@ impl Hub {
         self.peers.reserve((places as usize).saturating_sub(self.peers.len()));
         self.connection_timers.reserve(places);
         self.room_timers.reserve(self.settings.rooms);
-        for (_, room) in self.rooms.iter_mut() {
-            room.reserve(self.settings.members_per_room as usize);
-        }
     }
 
     /// Where a room may hold less, its next flush lets go of the rest: that is due with this turn.

@@ -112,11 +112,9 @@ impl Hub {
             }
             // Its series goes on: only the frames go.
             room.logs.let_go(room.logs.plain.seq());
-            room.logs.shrink();
-            room.tidy = true;
+            room.tidy_up();
         } else if !room.tidy && now.monotonic_ms >= room.last_append_ms + limits::QUIET_MS {
-            room.logs.shrink();
-            room.tidy = true;
+            room.tidy_up();
         }
         self.watch_room(key);
     }

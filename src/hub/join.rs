@@ -115,7 +115,7 @@ impl Hub {
         let right = right.or(self.rooms.get(room).and_then(Room::right_of_first));
         self.broadcast(room, outlet, |room| room.announce(now, &member, right.is_some()));
         let Some(room_of) = self.rooms.get_mut(room) else { return Ok(()) };
-        let joined_seq = room_of.make_seat(now, member, address, right, seats_max);
+        let joined_seq = room_of.make_seat(now, member, address, right);
         self.seats += 1;
         self.sit(asked, SeatRef { room, joined_seq }, shown, outlet);
         Ok(())

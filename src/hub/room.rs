@@ -103,6 +103,7 @@ pub(super) struct Room {
     fields: String,
     /// Where in `fields` the createTime ends.
     fields_bare: usize,
+    /// As many as the hub lets sit here: who would be one too many is refused before.
     seats: Vec<Seat>,
     /// No lingering seat ends before this; `None` where none lingers.
     lingers_until_ms: Option<u64>,
@@ -116,7 +117,7 @@ pub(super) struct Room {
     /// Whether there is something to flush: the room is on the hub's list of changed rooms.
     pub changed: bool,
     pub last_append_ms: u64,
-    /// Nothing was appended since the log gave back what its buffer had to spare.
+    /// Nothing was appended since [`Room::tidy_up`].
     pub tidy: bool,
     /// Since when nobody sits here.
     pub empty_since_ms: u64,
@@ -274,13 +275,6 @@ impl Room {
         self.configured = false;
     }
 
-    /// The room's table, while it has one, has place for so many.
-    pub fn reserve(&mut self, seats_max: usize) {
-        if !self.seats.is_empty() {
-            self.seats.reserve_exact(seats_max.saturating_sub(self.seats.len()));
-        }
-    }
-
     /// The log may hold less from now on than the `log_bytes` until now. Nobody is too slow for that: it may hold as much as before until everyone who
     /// is here has caught up. The next flush lets go of what is too much.
     pub fn narrow(&mut self, log_bytes: u64) {
@@ -314,19 +308,8 @@ impl Room {
     }
 
     /// Makes a seat for whoever was just announced, the owner's by this `right`. [`Room::hold`] gives it to a connection.
-    pub fn make_seat(
-        &mut self,
-        now: Now,
-        member: MemberJson,
-        address: Address,
-        right: Option<Right>,
-        seats_max: usize,
-    ) -> u64 {
+    pub fn make_seat(&mut self, now: Now, member: MemberJson, address: Address, right: Option<Right>) -> u64 {
         let joined_seq = self.logs.plain.seq();
-        if self.seats.is_empty() {
-            // The whole table at once, so that it never moves; what nobody sits on is not touched.
-            self.seats.reserve_exact(seats_max);
-        }
         if let Some(right) = right {
             self.rule.own(joined_seq, right);
         }
@@ -424,7 +407,6 @@ impl Room {
         }
         if self.is_empty() {
             self.empty_since_ms = now.monotonic_ms;
-            // An empty room needs no table.
             self.seats = Vec::new();
         }
         let rule_ends = self.rule.seat_ended(joined_seq);
@@ -476,6 +458,15 @@ impl Room {
         let address = self.seat(joined_seq)?.address;
         let is_shared = self.seats.iter().any(|seat| seat.joined_seq != joined_seq && seat.address == address);
         (!is_shared).then_some(address)
+    }
+
+    // ---- Quiet ----------------------------------------------------------------------------------
+
+    /// Nothing was said for a while: gives back what the log's buffer and the table of seats have to spare, until something is.
+    pub fn tidy_up(&mut self) {
+        self.logs.shrink();
+        self.seats.shrink_to_fit();
+        self.tidy = true;
     }
 
     // ---- Lingering ------------------------------------------------------------------------------

@@ -125,9 +125,7 @@ impl Room {
         if let Some(owner) = state.owner {
             room.set_owner(owner.get());
         }
-        if !state.seats.is_empty() {
-            room.seats.reserve_exact(state.seats.len().max(settings.members_per_room as usize));
-        }
+        room.seats.reserve_exact(state.seats.len());
         // Until its connection says that a seat is its own; one that does not has broken.
         let unclaimed_ms = now.monotonic_ms + u64::from(settings.linger_s) * 1000;
         for seat in state.seats {
