@@ -225,7 +225,7 @@ const _: () = {
 // ---- The memory sum -----------------------------------------------------------------------------
 
 /// What one connection costs beside the message it is sending and its seats: its places in all tables and the library's context. An idle
-/// member of a room, its seat and its share of the log included, is measured by a test to stay under a third of this.
+/// member of a room, its seat and its share of the log included, is measured by a test to stay under a quarter of this.
 pub const CONNECTION_BYTES: u64 = 6 * 1024;
 /// What TLS adds to a connection: its keys and places, a record that is coming or was read in part, and one that the socket does not take.
 pub const TLS_BYTES: u64 = TLS_STATE_BYTES + (TLS_RECORD_BYTES + TLS_PLAINTEXT_BYTES + TLS_OVERHEAD_BYTES) as u64;
