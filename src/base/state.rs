@@ -164,7 +164,8 @@ impl<'a> StateReader<'a> {
         let mut reader = StateReader { from, end: body };
         let document = reader.get(Span { at, bytes })?;
         reader.end = at;
-        let document = serde_json::from_slice(&document).map_err(|error| StateError::wrong(error.to_string()))?;
+        let document = String::from_utf8(document).map_err(|_| StateError::wrong("a document that is no text"))?;
+        let document = serde_json::from_str(&document).map_err(|error| StateError::wrong(error.to_string()))?;
         Ok((reader, document))
     }
 
