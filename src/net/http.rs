@@ -16,6 +16,7 @@ use crate::host::metrics::{self, Access};
 use crate::limits;
 use crate::page::qr::Qr;
 use crate::page::{self, Asset};
+use crate::wire::reply::json;
 
 /// What an answer may depend on beside the request.
 #[derive(Clone, Debug)]
@@ -193,8 +194,8 @@ fn answer(head: &[u8], site: &Site, asker: &Asker) -> Result<Answer, Response> {
             Response::new("200 OK", "image/svg+xml", code(&target, host, site.secure)?.svg().into_bytes()).of_page()
         }
         Resource::Addresses => {
-            let json = serde_json::json!({ "urls": shown(site, target.authority.unwrap_or(host)) }).to_string() + "\n";
-            Response::new("200 OK", "application/json", json.into_bytes()).of_page()
+            let urls = json(&shown(site, target.authority.unwrap_or(host)));
+            Response::new("200 OK", "application/json", format!("{{\"urls\":{urls}}}\n").into_bytes()).of_page()
         }
         Resource::Metrics => Response::new("200 OK", metrics::CONTENT_TYPE, (asker.metrics)().into_bytes())
             .header("Cache-Control", "no-store"),
