@@ -3,7 +3,6 @@
 //! Owns: the way to the hub (`/metrics`, over HTTP), what may be wrong on it, and the layout. Refuses to know: how the figures come about
 //! (`metrics`), and where the hub is. What answers may be anything: nothing that it says is printed but numbers and words of few letters.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -103,8 +102,8 @@ pub fn of(address: SocketAddr) -> Result<String, StatusError> {
 
 // ---- Fetching -----------------------------------------------------------------------------------
 
-/// The values of a scrape, by name and labels as they are written.
-struct Samples(BTreeMap<String, f64>);
+/// The values of a scrape, each with its name and labels, as and in the order that they are written.
+struct Samples(Vec<(String, f64)>);
 
 fn fetch(address: SocketAddr) -> Result<Samples, Why> {
     let answer = ask(address)?;
@@ -155,14 +154,14 @@ fn ask(address: SocketAddr) -> Result<String, Why> {
 impl Samples {
     /// Reads what a hub tells; `None` where it is anything else.
     fn read(text: &str) -> Option<Samples> {
-        let mut samples = BTreeMap::new();
+        let mut samples = Vec::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (sample, value) = line.rsplit_once(' ')?;
             // A terminal obeys what is not plain.
             if !sample.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_{}=\",.+-".contains(&byte)) {
                 return None;
             }
-            samples.insert(sample.to_owned(), value.parse().ok()?);
+            samples.push((sample.to_owned(), value.parse().ok()?));
         }
         let samples = Samples(samples);
         samples.label("classhub_build_info", "version").is_some().then_some(samples)
@@ -170,7 +169,7 @@ impl Samples {
 
     /// Not a number where the hub does not tell, being of another version.
     fn get(&self, sample: &str) -> f64 {
-        self.0.get(sample).copied().unwrap_or(f64::NAN)
+        self.0.iter().find(|(name, _)| name == sample).map_or(f64::NAN, |(_, value)| *value)
     }
 
     fn of_family<'a>(&'a self, family: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
@@ -302,8 +301,8 @@ fn turns(samples: &Samples) -> String {
     let count = samples.get("classhub_turn_duration_seconds_count");
     let buckets = samples.of_family("classhub_turn_duration_seconds_bucket");
     let bounds = buckets.filter_map(|(labels, count)| Some((label_of(labels, "le")?.parse::<f64>().ok()?, count)));
-    let mut bounds: Vec<(f64, f64)> = bounds.collect();
-    bounds.sort_by(|one, other| one.0.total_cmp(&other.0));
+    // The format has them from the least to infinity.
+    let bounds: Vec<(f64, f64)> = bounds.collect();
     let within = |part: f64| {
         let bound_s =
             bounds.iter().find(|(_, cumulated)| *cumulated >= part * count).map_or(f64::NAN, |(bound_s, _)| *bound_s);
