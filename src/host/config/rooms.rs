@@ -47,13 +47,13 @@ pub(super) fn passcodes(room: &RoomSettings) -> [(&'static str, &Option<Passcode
 
 /// Reads all rooms of the file into `config`.
 pub(super) fn read(entry: &Entry<'_>, config: &mut Config) -> Result<(), ConfigError> {
-    let mut lines_of_numbers = BTreeMap::new();
     for (line, entries) in entry.tables()? {
         let index = config.hub.configured.len();
         config.sources.insert(source_key(index, ""), Source::Line(line));
         let (room, number_line) = read_room(index, line, &entries, &mut config.sources)?;
-        if let Some(earlier) = lines_of_numbers.insert(room.number.clone(), number_line) {
-            let says = format!("{} is the room of line {earlier} already", quoted(&room.number));
+        if let Some(earlier) = config.hub.configured.iter().position(|earlier| earlier.number == room.number) {
+            let earlier = config.told_source(&source_key(earlier, ".number"));
+            let says = format!("{} is the room of {earlier} already", quoted(&room.number));
             return Err(ConfigError::of_key("room.number", Some(number_line), says));
         }
         config.hub.configured.push(room);
