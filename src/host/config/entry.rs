@@ -101,7 +101,7 @@ fn entries<'t>(text: &'t str, above: &str, table: &'t DeTable<'t>) -> Vec<Entry<
             (start, Entry { text, path, name, line: line_at(text, start), value: value.get_ref() })
         })
         .collect();
-    entries.sort_by_key(|(start, _)| *start);
+    entries.sort_unstable_by_key(|(start, _)| *start);
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
