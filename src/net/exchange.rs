@@ -365,12 +365,12 @@ impl<S: Stream> Exchange<S> {
         let (was_blocked, before) = (connection.conn.is_blocked(), connection.conn.written_bytes());
         connection.conn.unblock();
         self.connections.flush(key);
-        if !self.connections.is_ending(key)
-            && let Some(connection) = self.connections.get_mut(key)
-            && !connection.conn.is_blocked()
-        {
-            self.hub.catch_up(key, &mut self.connections);
-            if self.connections.get_mut(key).is_some_and(|connection| !connection.conn.is_blocked()) {
+        if self.takes_more(key) {
+            // One that was not blocked has been offered all that its rooms have: the poll says so of it together with whatever else it says.
+            if was_blocked {
+                self.hub.catch_up(key, &mut self.connections);
+            }
+            if self.takes_more(key) {
                 self.connections.caught_up(key);
             }
         }
@@ -379,6 +379,10 @@ impl<S: Stream> Exchange<S> {
             // is unsent.
             self.hub.heard(key);
         }
+    }
+
+    fn takes_more(&mut self, key: Key) -> bool {
+        !self.connections.is_ending(key) && self.connections.get_mut(key).is_some_and(|it| !it.conn.is_blocked())
     }
 
     // ---- Deadlines and ends ---------------------------------------------------------------------
