@@ -185,10 +185,10 @@ pub const SLICE_BYTES: usize = 16 * 1024;
 /// What reads frames is kept for whoever is sent something next: for one message after the other one would do, but some come in parts, and all
 /// that are on their way at once need one each.
 pub const DECODERS_KEPT: usize = 16;
-/// The library's own buffer in each of them, when it begins: enough for heartbeats. It grows with what comes.
-pub const READ_BUFFER_BYTES: usize = 128;
+/// The library's own buffer in each of them, when it begins, and what it takes at once: enough for what people type. It grows with what comes.
+pub const READ_BUFFER_BYTES: usize = 1024;
 /// A frame larger than this leaves a buffer too large to keep until the next.
-pub const READ_BUFFER_KEPT_BYTES: usize = 2048;
+pub const READ_BUFFER_KEPT_BYTES: usize = 8 * 1024;
 /// The buffer that sealed frames are opened into is kept for the next one unless it has grown to more: enough for what people say.
 pub const OPENED_KEPT_BYTES: usize = 4096;
 /// `SO_SNDBUF`. Left alone, Linux holds 4 MB for each client that does not read.

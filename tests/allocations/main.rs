@@ -7,7 +7,7 @@
 //! - serde_json (`ignore_value`) keeps its way back out of what is nested in a content: once for a message whose content has arrays or objects
 //!   within one another, and more from the ninth level on, as it doubles.
 //! - tungstenite's buffers (bytes' `BytesMut`), of which there are as many as connections had a part of a message at once, grow with the first messages;
-//!   after each message of more than 2 KiB, the hub gives the one that has read it back and begins with another.
+//!   after each message of more than 8 KiB, the hub gives the one that has read it back and begins with another.
 //! - Strings with escapes in a request's fields (serde_json), messages in fragments (tungstenite), and all that a connection is told alone: replies,
 //!   pongs and what had to go before them wait in a queue that holds no memory while it is empty.
 
