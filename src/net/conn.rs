@@ -3,7 +3,7 @@
 //! Owns: the socket, how far the connection has come (request head, WebSocket, closing), its own queue, and whether it is blocked.
 //! Refuses to know: rooms, routes, deadlines and polls. An echo server needs nothing more: see `examples/echo.rs`.
 //!
-//! The library (tungstenite) reads and checks every frame and makes pongs and close frames, but it never sees the socket: it is fed from
+//! The library (tungstenite) reads and checks every frame and writes pings, pongs and close frames, but it never sees the socket: it is fed from
 //! memory, one frame at a time (`decoder`), so that its buffer holds one frame at most and every frame, fragments too, is counted; what it would
 //! send goes to the connection's own queue.
 

@@ -8,8 +8,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::fields::{field, names};
 use super::response::Response;
 
-/// Everything of a 101 but its key, whose 28 digits and the end of the head come behind it. The names are as any server writes them, and fields come in no order
-/// that anybody may rely on.
+/// Everything of a 101 but its key, which comes behind it, and the end of the head.
 const SWITCHING: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ";
 const HEAD_END: &str = "\r\n\r\n";

@@ -1,7 +1,8 @@
 //! HTTP, as far as the upgrade: from a request head to an answer.
 //!
 //! Owns: PROTOCOL.md's "Before the upgrade", the routes, and what need not be sent again (RFC 9110, section 13). Refuses to know: connections, the
-//! hub, who may ask for what (`access`), and how a WebSocket is opened (`handshake`). It takes a head and gives bytes back; every answer but the upgrade ends the connection.
+//! hub, who may ask for what (`access`), and how a WebSocket is opened (`handshake`). It takes a head and gives bytes back; every answer but the
+//! upgrade ends the connection.
 
 use std::net::{IpAddr, SocketAddr};
 
