@@ -8,6 +8,10 @@ pub const TEXT: u8 = 0x81;
 /// The first byte of a whole binary frame.
 pub const BINARY: u8 = 0x82;
 
+/// In the second byte of a header: whether the payload is masked, and how long it is or how its length is written.
+const MASKED: u8 = 0x80;
+const LENGTH: u8 = 0x7F;
+
 /// The longest header that a server sends.
 const HEADER_MAX: usize = 10;
 /// The header of 126 to 65,535 bytes of payload, which nearly all frames of a room have.
@@ -49,106 +53,97 @@ fn header(first: u8, payload: usize) -> ([u8; HEADER_MAX], usize) {
     (header, length)
 }
 
+/// What the header that starts `bytes` says: how long it is, but for a mask, and how much payload follows. `None` where it is cut short.
+fn read_header(bytes: &[u8]) -> Option<(usize, u64)> {
+    let (first, rest) = bytes.split_first_chunk::<2>()?;
+    Some(match first[1] & LENGTH {
+        127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
+        126 => (4, u16::from_be_bytes(*rest.first_chunk()?).into()),
+        short => (2, short.into()),
+    })
+}
+
+/// The header of a frame of ours. It is asked only about frames that [`append`] or the library wrote whole.
+fn own_header(bytes: &[u8]) -> (usize, usize) {
+    let (header, payload) = read_header(bytes).expect("a frame of ours is whole");
+    (header, payload as usize) // it is in memory
+}
+
 /// The length of the frame of ours that starts `bytes`, header and payload.
 ///
 /// # Panics
-/// Where the header is cut short: it is asked only about frames that [`append`] or the library wrote whole.
+/// Where the header is cut short.
 #[must_use]
 pub fn length(bytes: &[u8]) -> usize {
-    match bytes[1] {
-        127 => {
-            // The slice has eight bytes.
-            let payload = u64::from_be_bytes(bytes[2..10].try_into().unwrap());
-            10 + payload as usize
-        }
-        126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
-        short => 2 + usize::from(short),
-    }
+    let (header, payload) = own_header(bytes);
+    header + payload
 }
 
 /// The payload of the frame of ours that `bytes` are.
 ///
 /// # Panics
-/// As [`length`].
+/// As [`length`], or where the payload is cut short.
 #[must_use]
 pub fn payload(bytes: &[u8]) -> &[u8] {
-    let header = match bytes[1] {
-        127 => 10,
-        126 => 4,
-        _ => 2,
-    };
-    &bytes[header..length(bytes)]
+    let (header, payload) = own_header(bytes);
+    &bytes[header..][..payload]
 }
 
 /// The length of the first frame in `bytes`, where all of it is there. It looks before it reads, for what is not known to be ours.
 #[must_use]
 pub fn whole(bytes: &[u8]) -> Option<usize> {
-    let header = match bytes.get(1)? {
-        127 => 10,
-        126 => 4,
-        _ => 2,
-    };
-    bytes.get(..header)?;
-    // No longer than what is in memory, whatever it says of itself.
-    let payload = match header {
-        10 => usize::try_from(u64::from_be_bytes(bytes[2..10].try_into().ok()?)).ok()?,
-        _ => length(bytes) - header,
-    };
-    let length = header.checked_add(payload)?;
-    (length <= bytes.len()).then_some(length)
+    let (header, payload) = read_header(bytes)?;
+    // A server masks nothing. A frame is no longer than what is in memory, whatever it says of itself.
+    let length = header.checked_add(usize::try_from(payload).ok()?)?;
+    (bytes[1] & MASKED == 0 && length <= bytes.len()).then_some(length)
 }
 
 /// Follows a client's frames as their bytes stream by, to know where each ends. It judges nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
-    /// The header so far; a client's is at most 14 bytes.
-    header: [u8; 14],
-    held: u8,
-    /// Payload still to come; meant only once the header is complete.
-    payload: u64,
-    complete: bool,
+    /// The beginning of a header that has come in part; a client's is at most 14 bytes.
+    begun: [u8; 14],
+    begun_bytes: u8,
+    /// Payload still to come; `None` before the header is complete.
+    payload: Option<u64>,
 }
 
 impl Meter {
     /// How many of `bytes` belong to the frame in progress (or the next), and whether it ends with them.
     pub fn advance(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut taken = 0;
-        while !self.complete {
+        let mut payload = loop {
+            if let Some(payload) = self.payload {
+                break payload;
+            }
+            let begun = usize::from(self.begun_bytes);
+            if begun == 0
+                && let Some((header, payload)) = client_header(bytes)
+            {
+                // It is all there, as nearly always, and is read where it lies.
+                taken = header;
+                break payload;
+            }
             let Some(&byte) = bytes.get(taken) else { return (taken, false) };
-            self.header[usize::from(self.held)] = byte;
-            self.held += 1;
+            self.begun[begun] = byte;
+            self.begun_bytes += 1;
             taken += 1;
-            self.read_header();
-        }
-        let payload = self.payload.min((bytes.len() - taken) as u64);
-        self.payload -= payload;
-        let ends = self.payload == 0;
-        if ends {
-            *self = Meter::default();
-        }
+            self.payload = client_header(&self.begun[..=begun]).map(|(_, payload)| payload);
+        };
+        let here = payload.min((bytes.len() - taken) as u64);
+        payload -= here;
+        let ends = payload == 0;
+        *self = if ends { Meter::default() } else { Meter { payload: Some(payload), ..*self } };
         // Not more than `bytes.len()`, a usize.
-        (taken + payload as usize, ends)
+        (taken + here as usize, ends)
     }
+}
 
-    fn read_header(&mut self) {
-        if self.held < 2 {
-            return;
-        }
-        let extended = match self.header[1] & 0x7F {
-            127 => 8,
-            126 => 2,
-            _ => 0,
-        };
-        let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
-        if usize::from(self.held) < 2 + extended + mask {
-            return;
-        }
-        self.complete = true;
-        self.payload = match extended {
-            0 => u64::from(self.header[1] & 0x7F),
-            n => self.header[2..2 + n].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        };
-    }
+/// The same as [`read_header`] with the mask, where there is one.
+fn client_header(bytes: &[u8]) -> Option<(usize, u64)> {
+    let (header, payload) = read_header(bytes)?;
+    let length = header + if bytes[1] & MASKED == 0 { 0 } else { 4 };
+    (length <= bytes.len()).then_some((length, payload))
 }
 
 #[cfg(test)]
@@ -187,6 +182,10 @@ mod tests {
             frame.push(7);
             assert_eq!(whole(&frame), Some(length));
         }
+        let mut masked = vec![TEXT, MASKED | 3, 0, 0, 0, 0, b'a', b'b', b'c'];
+        assert_eq!(whole(&masked), None, "a server masks nothing");
+        masked[1] = 3;
+        assert_eq!(whole(&masked), Some(5));
         assert_eq!(whole(&[TEXT, 127, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), None);
     }
 
