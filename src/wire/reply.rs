@@ -12,6 +12,26 @@ use super::failure::Failure;
 /// The duplicate join's words: the specification's own, to the letter.
 pub const DUPLICATE: &str = "连接被拒,您已在其他页面或客户端加入该房间,请先将其退出!";
 
+/// How what has been done is told, up to its dataType.
+macro_rules! opening {
+    ($what:literal, $msg_type:literal) => {
+        concat!(
+            r#"{"status":1,"msg":""#,
+            $what,
+            r#" successfully","resultBody":{"msgType":"#,
+            $msg_type,
+            r#","textData":{"dataType":"#
+        )
+    };
+}
+
+const JOINED: &str = opening!("Join", 3);
+const LEFT: &str = opening!("Leave", 3);
+const SAID: &str = opening!("Chat", 3);
+const RULED: &str = opening!("Rule", 3);
+const RECEIVED: &str = opening!("Receive", 4);
+const PULLED: &str = opening!("Pull", 5);
+
 /// Where a frame stands in its room's series, and when that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp<'a> {
@@ -50,7 +70,7 @@ pub fn join_successfully<'m>(
     resume_token: &str,
     seen: Seen,
 ) {
-    begin(out, "Join", 3, 1);
+    begin(out, JOINED, 1);
     put(out, room_fields);
     if seen != Seen::Replayed {
         put_members(out, members);
@@ -76,7 +96,7 @@ pub fn pulled<'m>(
     seq: u64,
     reference: Option<&str>,
 ) {
-    begin(out, "Pull", 5, 1);
+    begin(out, PULLED, 1);
     put(out, room_fields);
     put_members(out, members);
     put(out, r#"}},"extendFields":{"seq":"#);
@@ -87,7 +107,7 @@ pub fn pulled<'m>(
 
 /// What a message's author is told by a receipt: who has received which of its messages. `from` and `room_number` are JSON text.
 pub fn received(out: &mut Vec<u8>, from: &str, room_number: &str, seqs: &[u64], in_array: bool) {
-    begin(out, "Receive", 4, 3);
+    begin(out, RECEIVED, 3);
     put(out, r#""from":"#);
     put(out, from);
     put(out, r#","roomNumber":"#);
@@ -105,7 +125,7 @@ pub fn received(out: &mut Vec<u8>, from: &str, room_number: &str, seqs: &[u64], 
 /// The author of a message, as [`said`] wrote it: the beginning of its Member, to the end of the id. `None` for every other frame.
 #[must_use]
 pub fn author(payload: &[u8]) -> Option<&[u8]> {
-    let rest = payload.strip_prefix(SAID)?;
+    let rest = payload.strip_prefix(SAID.as_bytes())?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let member = rest[digits..].strip_prefix(br#","data":{"from":"#)?;
     Some(&member[..id_end(member)?])
@@ -136,14 +156,12 @@ pub fn id_end(member: &[u8]) -> Option<usize> {
     Some(MEMBER.len() + end + 1)
 }
 
-/// How a message begins, up to its dataType.
-const SAID: &[u8] = br#"{"status":1,"msg":"Chat successfully","resultBody":{"msgType":3,"textData":{"dataType":"#;
 /// How a Member begins.
 const MEMBER: &[u8] = br#"{"id":""#;
 
 /// What everyone else in the room sees of a join.
 pub fn joined(out: &mut Vec<u8>, room_fields: &str, joiner: &str, stamp: Stamp) {
-    successfully(out, "Join", 1, stamp, None, |out| {
+    successfully(out, JOINED, 1, stamp, None, |out| {
         put(out, room_fields);
         put(out, r#","newJoinMember":"#);
         put(out, joiner);
@@ -152,7 +170,7 @@ pub fn joined(out: &mut Vec<u8>, room_fields: &str, joiner: &str, stamp: Stamp) 
 
 /// What everyone left in the room sees of a leave, and the leaver too where it asked.
 pub fn left(out: &mut Vec<u8>, room_fields: &str, leaver: &str, reason: LeaveReason, stamp: Stamp) {
-    successfully(out, "Leave", 2, stamp, Some(reason), |out| {
+    successfully(out, LEFT, 2, stamp, Some(reason), |out| {
         put(out, room_fields);
         put(out, r#","newLeaveMember":"#);
         put(out, leaver);
@@ -161,7 +179,7 @@ pub fn left(out: &mut Vec<u8>, room_fields: &str, leaver: &str, reason: LeaveRea
 
 /// What holds in a room from now on, to everyone. `room_fields` are without what else they would say of it.
 pub fn ruled(out: &mut Vec<u8>, room_fields: &str, locked: bool, quiet: bool, stamp: Stamp) {
-    successfully(out, "Rule", 4, stamp, None, |out| {
+    successfully(out, RULED, 4, stamp, None, |out| {
         put(out, room_fields);
         put(out, r#","locked":"#);
         put(out, if locked { "true" } else { "false" });
@@ -172,7 +190,7 @@ pub fn ruled(out: &mut Vec<u8>, room_fields: &str, locked: bool, quiet: bool, st
 
 /// That nobody keeps a member out any longer, to the owner alone. `room_number` is JSON text.
 pub fn lifted(out: &mut Vec<u8>, room_number: &str, id: &str, reference: Option<&str>) {
-    begin(out, "Rule", 3, 5);
+    begin(out, RULED, 5);
     put(out, r#""roomNumber":"#);
     put(out, room_number);
     put(out, r#","id":"#);
@@ -188,7 +206,7 @@ pub fn lifted(out: &mut Vec<u8>, room_number: &str, id: &str, reference: Option<
 
 /// Chat text or application data, to everyone. `from`, `room_number` and `content` are JSON text.
 pub fn said(out: &mut Vec<u8>, data_type: u16, from: &str, room_number: &str, content: &str, stamp: Stamp) {
-    successfully(out, "Chat", data_type, stamp, None, |out| {
+    successfully(out, SAID, data_type, stamp, None, |out| {
         put(out, r#""from":"#);
         put(out, from);
         put(out, r#","roomNumber":"#);
@@ -219,13 +237,13 @@ pub fn duplicate(out: &mut Vec<u8>) {
 /// A broadcast: it has a place in the room's series.
 fn successfully(
     out: &mut Vec<u8>,
-    what: &str,
+    opening: &str,
     data_type: u16,
     stamp: Stamp,
     reason: Option<LeaveReason>,
     data: impl FnOnce(&mut Vec<u8>),
 ) {
-    begin(out, what, 3, data_type);
+    begin(out, opening, data_type);
     data(out);
     put(out, r#"}},"extendFields":"#);
     put_stamp(out, stamp);
@@ -238,12 +256,8 @@ fn successfully(
 }
 
 /// Everything up to the fields of `data`.
-fn begin(out: &mut Vec<u8>, what: &str, msg_type: u8, data_type: u16) {
-    put(out, r#"{"status":1,"msg":""#);
-    put(out, what);
-    put(out, r#" successfully","resultBody":{"msgType":"#);
-    put_number(out, u64::from(msg_type));
-    put(out, r#","textData":{"dataType":"#);
+fn begin(out: &mut Vec<u8>, opening: &str, data_type: u16) {
+    put(out, opening);
     put_number(out, u64::from(data_type));
     put(out, r#","data":{"#);
 }
@@ -279,19 +293,8 @@ fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Decimal digits, without the allocation that formatting into a String would be.
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8; // a single digit
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+fn put_number(out: &mut Vec<u8>, number: u64) {
+    put(out, itoa::Buffer::new().format(number));
 }
 
 #[cfg(test)]
