@@ -4,6 +4,7 @@
 
 use super::{Bounds, Holder, Reader, Room, Seat};
 use crate::hub::log::Log;
+use crate::hub::logs::Logs;
 use crate::hub::outlet::Outlet;
 use crate::hub::tally::Census;
 use crate::wire::CloseReason;
@@ -24,18 +25,20 @@ impl Room {
         let newest = self.logs.plain.seq();
         // The number up to which every reader has had all.
         let mut slowest = newest;
-        // Where the last of them stood, and the number there: nearly all stand at the same place.
-        let mut before = (false, u64::MAX, 0);
+        // What the last of them was owed: nearly all stand at the same place.
+        let mut owed: Option<Owed> = None;
         for reader in self.seats.iter_mut().filter_map(Seat::reader_mut) {
-            let log = self.logs.of(reader.is_sealed);
-            if reader.cursor < log.end() {
-                if (before.0, before.1) != (reader.is_sealed, reader.cursor) {
-                    before = (reader.is_sealed, reader.cursor, log.passed(reader.cursor));
-                }
-                reader.cursor += outlet.offer(reader.connection, log.since(reader.cursor)) as u64;
-                let passed = if reader.cursor < log.end() { log.passed(reader.cursor) } else { newest };
+            let Owed { had, frames, .. } = match &owed {
+                Some(owed) if owed.cursor == reader.cursor && owed.is_sealed == reader.is_sealed => owed,
+                _ => owed.insert(Owed::of(reader, &self.logs)),
+            };
+            if !frames.is_empty() {
+                let taken = outlet.offer(reader.connection, frames);
+                reader.cursor += taken as u64;
+                let all = taken == frames.len();
+                let passed = if all { newest } else { self.logs.of(reader.is_sealed).passed(reader.cursor) };
                 slowest = slowest.min(passed);
-                self.delivered += passed - before.2;
+                self.delivered += passed - had;
             }
         }
         let plain = &mut self.logs.plain;
@@ -149,6 +152,23 @@ impl Room {
             self.delivered += u64::from(keep_rest(self.logs.of(reader.is_sealed), reader, outlet) > reader.cursor);
             seat.holder = Holder::Ending(reader.connection);
         }
+    }
+}
+
+/// What a reader is owed, and whoever stands where it does.
+struct Owed<'a> {
+    is_sealed: bool,
+    cursor: u64,
+    /// The number of the last frame that it has had to its end.
+    had: u64,
+    frames: &'a [u8],
+}
+
+impl<'a> Owed<'a> {
+    fn of(reader: &Reader, logs: &'a Logs) -> Self {
+        let Reader { is_sealed, cursor, .. } = *reader;
+        let log = logs.of(is_sealed);
+        Owed { is_sealed, cursor, had: log.passed(cursor), frames: log.since(cursor) }
     }
 }
 
