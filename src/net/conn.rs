@@ -428,8 +428,15 @@ impl<S: Stream> Conn<S> {
         taken
     }
 
-    /// Sees to it that a stream that holds back what it took counts as blocked.
+    /// Sees to it that a stream that holds back what it took counts as blocked. Most never hold anything.
     fn push(&mut self) {
+        if !self.stream.held().is_empty() {
+            self.push_held();
+        }
+    }
+
+    #[cold]
+    fn push_held(&mut self) {
         while self.flow == Flow::Free
             && let Err(error) = self.stream.flush()
         {

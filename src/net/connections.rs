@@ -496,13 +496,14 @@ impl<S: Stream> Connections<S> {
 impl<S: Stream> Outlet for Connections<S> {
     fn offer(&mut self, to: Key, bytes: &[u8]) -> usize {
         let Some(Connection { conn, ending: false, .. }) = self.table.get_mut(to) else { return 0 };
-        // The usual way: neither blocked nor owed anything.
         if conn.is_blocked() {
             return 0;
         }
         let before = conn.owed_bytes();
         let taken = conn.offer(bytes);
-        self.owed_bytes = self.owed_bytes - before + conn.owed_bytes();
+        if before > 0 {
+            self.owed_bytes = self.owed_bytes - before + conn.owed_bytes();
+        }
         if conn.is_broken() {
             self.close(to, CloseReason::Broken);
         }
