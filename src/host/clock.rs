@@ -38,9 +38,18 @@ impl Clock {
     #[must_use]
     pub fn read_precisely(&self) -> (Now, Instant) {
         let moment = Instant::now();
+        (Now { monotonic_ms: self.monotonic_ms_at(moment), wall_ms: wall_ms(SystemTime::now()) }, moment)
+    }
+
+    /// The monotonic clock alone.
+    #[must_use]
+    pub fn monotonic_ms(&self) -> u64 {
+        self.monotonic_ms_at(Instant::now())
+    }
+
+    fn monotonic_ms_at(&self, moment: Instant) -> u64 {
         let since_start_ms = whole_ms(moment.saturating_duration_since(self.started).as_millis());
-        let monotonic_ms = self.before_ms.saturating_add(since_start_ms);
-        (Now { monotonic_ms, wall_ms: wall_ms(SystemTime::now()) }, moment)
+        self.before_ms.saturating_add(since_start_ms)
     }
 }
 

@@ -191,7 +191,7 @@ impl Server {
         self.listeners.close();
         self.exchange.stop(now);
         let until = now.after_ms(limits::CLOSE_MS);
-        while !self.exchange.is_empty() && self.clock.read().monotonic_ms < until.monotonic_ms {
+        while !self.exchange.is_empty() && self.clock.monotonic_ms() < until.monotonic_ms {
             if self.turn(&mut events, Some(until))? {
                 info!("stopping at once");
                 break;
@@ -297,7 +297,7 @@ impl Server {
         let accept_ms = self.listeners.next_deadline_ms();
         let tell_ms = self.manager.as_ref().and_then(Manager::next_deadline_ms);
         let due_ms = [self.exchange.next_deadline_ms(), accept_ms, tell_ms, until_ms].into_iter().flatten().min()?;
-        Some(Duration::from_millis(due_ms.saturating_sub(self.clock.read().monotonic_ms)))
+        Some(Duration::from_millis(due_ms.saturating_sub(self.clock.monotonic_ms())))
     }
 
     /// Has the poll watch a connection that is there already.
