@@ -19,7 +19,11 @@ pub struct QueueState {
 
 /// A connection's own queue.
 #[derive(Default)]
-pub struct Queue {
+pub struct Queue(Option<Box<Waiting>>);
+
+/// What is in a queue that is not empty: some of it is unsent.
+#[derive(Default)]
+struct Waiting {
     bytes: Vec<u8>,
     /// How many of `bytes` were sent.
     sent: usize,
@@ -30,7 +34,7 @@ pub struct Queue {
 impl Queue {
     /// Writes down what is unsent.
     pub fn save(&self, to: &mut StateWriter) -> QueueState {
-        QueueState { unsent: to.put(self.unsent()), part: self.frame_end.saturating_sub(self.sent) as u64 }
+        QueueState { unsent: to.put(self.unsent()), part: self.0.as_ref().map_or(0, |waiting| waiting.part() as u64) }
     }
 
     /// Writes down bytes that are no frames, as a part that is to be finished.
@@ -45,29 +49,40 @@ impl Queue {
     pub fn restore(state: &QueueState, from: &mut StateReader) -> Result<Self, StateError> {
         let bytes = from.get(state.unsent)?;
         let part = usize::try_from(state.part).ok().filter(|part| *part <= bytes.len());
-        let mut at = part.ok_or_else(|| StateError::wrong("a part that is longer than its queue"))?;
-        let queue = Queue { sent: 0, frame_end: at, bytes };
-        while at < queue.bytes.len() {
-            at += frame::whole(&queue.bytes[at..]).ok_or_else(|| StateError::wrong("a queue that is no frames"))?;
+        let part = part.ok_or_else(|| StateError::wrong("a part that is longer than its queue"))?;
+        let mut at = part;
+        while at < bytes.len() {
+            at += frame::whole(&bytes[at..]).ok_or_else(|| StateError::wrong("a queue that is no frames"))?;
         }
-        Ok(queue)
+        Ok(Queue::of(Waiting { bytes, sent: 0, frame_end: part }))
+    }
+
+    fn of(waiting: Waiting) -> Self {
+        Queue((!waiting.unsent().is_empty()).then(|| Box::new(waiting)))
     }
 
     /// Bytes that were not sent yet.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+        self.0.as_ref().map_or(&[], |waiting| waiting.unsent())
     }
 
     /// Whether all was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.is_none()
     }
 
-    /// Lets `write` append whole frames.
+    /// Lets `write` append whole frames, or nothing.
     pub fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
+        match &mut self.0 {
+            Some(waiting) => write(&mut waiting.bytes),
+            None => {
+                let mut waiting = Waiting::default();
+                write(&mut waiting.bytes);
+                *self = Queue::of(waiting);
+            }
+        }
     }
 
     /// Puts bytes that are not whole frames into the empty queue: the rest of a frame, or an HTTP response.
@@ -76,17 +91,50 @@ impl Queue {
     /// Where the queue is not empty: the peer would read the part as the middle of something else.
     pub fn keep_part(&mut self, part: &[u8]) {
         assert!(self.is_empty(), "a part stands before all frames");
-        self.bytes.extend_from_slice(part);
-        self.frame_end = self.bytes.len();
+        *self = Queue::of(Waiting { bytes: part.to_vec(), sent: 0, frame_end: part.len() });
     }
 
     /// Notes that `count` more bytes were sent.
     pub fn advance(&mut self, count: usize) {
-        self.sent += count;
-        if self.sent == self.bytes.len() {
-            *self = Queue::default();
-            return;
+        if let Some(waiting) = &mut self.0 {
+            waiting.advance(count);
+            if waiting.unsent().is_empty() {
+                self.0 = None;
+            }
         }
+    }
+
+    /// Bytes beside one frame of any size: a full room's roster may be larger than the limit, and must be able to wait.
+    #[must_use]
+    pub fn unsent_beside_largest(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.unsent().len() - waiting.largest())
+    }
+
+    /// Forgets all but the rest of the frame that was sent in part.
+    pub fn forget_whole_frames(&mut self) {
+        if let Some(waiting) = &mut self.0
+            && waiting.part() > 0
+        {
+            waiting.bytes.truncate(waiting.frame_end);
+            waiting.bytes.shrink_to_fit();
+        } else {
+            self.0 = None;
+        }
+    }
+}
+
+impl Waiting {
+    fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Bytes left of the frame that was sent in part.
+    fn part(&self) -> usize {
+        self.frame_end.saturating_sub(self.sent)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.sent += count;
         while self.frame_end < self.sent {
             self.frame_end += frame::length(&self.bytes[self.frame_end..]);
         }
@@ -101,27 +149,16 @@ impl Queue {
         }
     }
 
-    /// Bytes beside one frame of any size: a full room's roster may be larger than the limit, and must be able to wait.
-    #[must_use]
-    pub fn unsent_beside_largest(&self) -> usize {
-        let mut largest = self.frame_end.saturating_sub(self.sent);
+    /// The length of the largest frame, or of what is left of it.
+    fn largest(&self) -> usize {
+        let mut largest = self.part();
         let mut at = self.frame_end.max(self.sent);
         while at < self.bytes.len() {
             let length = frame::length(&self.bytes[at..]);
             largest = largest.max(length);
             at += length;
         }
-        self.unsent().len() - largest
-    }
-
-    /// Forgets all but the rest of the frame that was sent in part.
-    pub fn forget_whole_frames(&mut self) {
-        if self.frame_end > self.sent {
-            self.bytes.truncate(self.frame_end);
-            self.bytes.shrink_to_fit();
-        } else {
-            *self = Queue::default();
-        }
+        largest
     }
 }
 
@@ -144,7 +181,10 @@ mod tests {
         assert_eq!(queue.unsent().len(), 508);
         queue.advance(508);
         assert!(queue.is_empty());
-        assert_eq!(queue.bytes.capacity(), 0);
+        assert!(queue.0.is_none());
+        queue.keep(|_| {});
+        assert!(queue.is_empty());
+        assert!(queue.0.is_none());
     }
 
     #[test]
@@ -152,7 +192,7 @@ mod tests {
         let mut queue = queue_of(&[1_000_000]);
         for _ in 0..99 {
             queue.advance(10_000);
-            let (held, unsent) = (queue.bytes.capacity(), queue.unsent().len());
+            let (held, unsent) = (queue.0.as_ref().map_or(0, |waiting| waiting.bytes.capacity()), queue.unsent().len());
             assert!(held <= 3 * unsent + 4096, "{held} bytes are held for {unsent}");
         }
     }
