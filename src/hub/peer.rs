@@ -20,15 +20,12 @@ pub(super) struct SeatRef {
 }
 
 /// A connection's seats. Nearly everybody has one and no more: a table for as many as one may have is made for who takes a second.
+#[derive(Default)]
 pub(super) enum Seats {
-    One(heapless::Vec<SeatRef, 1, u8>),
+    #[default]
+    None,
+    One(SeatRef),
     Many(Box<heapless::Vec<SeatRef, { limits::ROOMS_PER_CONNECTION.max as usize }, u8>>),
-}
-
-impl Default for Seats {
-    fn default() -> Self {
-        Seats::One(heapless::Vec::new())
-    }
 }
 
 impl Deref for Seats {
@@ -36,7 +33,8 @@ impl Deref for Seats {
 
     fn deref(&self) -> &[SeatRef] {
         match self {
-            Seats::One(seats) => seats,
+            Seats::None => &[],
+            Seats::One(seat) => std::slice::from_ref(seat),
             Seats::Many(seats) => seats,
         }
     }
@@ -45,20 +43,18 @@ impl Deref for Seats {
 impl Seats {
     /// Adds one. It comes back where there are as many as may be.
     pub fn push(&mut self, seat: SeatRef) -> Result<(), SeatRef> {
-        if let Seats::One(first) = self
-            && first.is_full()
-        {
-            *self = Seats::Many(Box::new(first.iter().copied().collect()));
-        }
         match self {
-            Seats::One(seats) => seats.push(seat),
-            Seats::Many(seats) => seats.push(seat),
+            Seats::None => *self = Seats::One(seat),
+            Seats::One(first) => *self = Seats::Many(Box::new([*first, seat].into_iter().collect())),
+            Seats::Many(seats) => return seats.push(seat),
         }
+        Ok(())
     }
 
     fn remove(&mut self, seat: SeatRef) {
         match self {
-            Seats::One(seats) => seats.retain(|other| *other != seat),
+            Seats::One(first) if *first == seat => *self = Seats::None,
+            Seats::None | Seats::One(_) => {}
             Seats::Many(seats) => seats.retain(|other| *other != seat),
         }
     }
