@@ -1,10 +1,8 @@
 //! Sockets that are handed over.
 
 use std::{
-    fs,
     io::Write,
     net::{SocketAddr, TcpStream, UdpSocket},
-    path::Path,
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -44,7 +42,7 @@ fn a_socket_named_http_stands_for_what_the_configuration_says() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_socket_named_tls_stands_for_the_listeners_of_tls_alone() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("handed-over-{}", std::process::id()));
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("handed-over-{}", std::process::id()));
     let made = classhub().args(["cert", "--name", "board.local", "--out"]).arg(&folder).stdout(Stdio::null()).status();
     assert!(made.expect("the hub starts").success());
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
@@ -56,7 +54,7 @@ fn a_socket_named_tls_stands_for_the_listeners_of_tls_alone() {
     is_served(knock(hub.addr));
     // Whoever speaks plain there is told so.
     assert_eq!(Response::read(&mut knock(address)).status, 400);
-    fs::remove_dir_all(folder).expect("it was there");
+    std::fs::remove_dir_all(folder).expect("it was there");
 }
 
 #[test]
