@@ -59,6 +59,40 @@ impl<'a, T: Deserialize<'a>> Part<T> for &'a RawValue {
     }
 }
 
+/// An integer within an object: read with it, or to be read.
+pub(super) trait Integer: Copy {
+    /// Its value; `None` for one below 0 or beyond 64 bits, however long.
+    fn value(self, field: &str) -> Result<Option<u64>, Failure>;
+
+    /// As it was written.
+    fn text(self) -> String;
+}
+
+impl Integer for u64 {
+    fn value(self, _: &str) -> Result<Option<u64>, Failure> {
+        Ok(Some(self))
+    }
+
+    fn text(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Integer for &RawValue {
+    fn value(self, field: &str) -> Result<Option<u64>, Failure> {
+        let text = self.get();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(bad(field, "an integer"));
+        }
+        Ok(text.parse().ok())
+    }
+
+    fn text(self) -> String {
+        self.get().to_owned()
+    }
+}
+
 pub(super) fn optional_switch(field: &str, raw: Raw<'_>) -> Result<Option<bool>, Failure> {
     match raw.map(RawValue::get) {
         None => Ok(None),
@@ -72,9 +106,9 @@ pub(super) fn bad(field: &str, expected: &str) -> Failure {
     Failure::new(Code::BadJson, format!("{field}: expected {expected}"))
 }
 
-pub(super) fn unknown(field: &str, raw: Raw<'_>) -> Failure {
+pub(super) fn unknown(field: &str, number: impl Integer) -> Failure {
     // A number can be as long as a message.
-    let number: String = raw.map_or("", RawValue::get).chars().take(24).collect();
+    let number: String = number.text().chars().take(24).collect();
     Failure::new(Code::UnknownType, format!("{field}: {number} is not spoken here"))
 }
 
@@ -92,16 +126,6 @@ pub(super) fn object<'a, T: Deserialize<'a>>(field: &str, text: &'a str) -> Resu
 
 pub(super) fn required<T>(field: &str, value: Option<T>, expected: &str) -> Result<T, Failure> {
     value.ok_or_else(|| bad(field, expected))
-}
-
-/// An integer; `None` for one below 0 or beyond 64 bits, however long.
-pub(super) fn integer(field: &str, raw: &RawValue) -> Result<Option<u64>, Failure> {
-    let text = raw.get();
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(bad(field, "an integer"));
-    }
-    Ok(text.parse().ok())
 }
 
 /// A string of at most `limit` bytes; a missing one reads as empty.

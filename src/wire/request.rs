@@ -4,7 +4,7 @@
 //! (`field`), rooms, rates, what an answer will be.
 //!
 //! Each field is first found as a slice of JSON text and then read by a helper that knows its path.
-//! A message in which every object stands where one belongs, as nearly all do, is gone through once for all its levels, which takes no memory
+//! A message in which every object and number stands where one belongs, as nearly all do, is gone through once for all its levels, which takes no memory
 //! but for what is nested deep in a content; only one with which something is wrong is taken apart level by level, to tell what.
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::content;
 use super::failure::{Code, Failure};
 use super::field::{
-    Object, Part, Raw, bad, integer, not_empty, object, optional_string, optional_switch, required, string, unknown,
+    Integer, Object, Part, Raw, bad, not_empty, object, optional_string, optional_switch, required, string, unknown,
 };
 use super::member::Member;
 use crate::limits;
@@ -145,18 +145,16 @@ impl<'a> Envelope<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TextMsg<'a, T, E> {
-    #[serde(borrow)]
-    msg_type: Raw<'a>,
+struct TextMsg<I, T, E> {
+    msg_type: Option<I>,
     text_data: Option<T>,
     extend_fields: Option<E>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TextData<'a, D> {
-    #[serde(borrow)]
-    data_type: Raw<'a>,
+struct TextData<I, D> {
+    data_type: Option<I>,
     data: Option<D>,
 }
 
@@ -213,30 +211,32 @@ struct From<'a> {
     head_img_url: Raw<'a>,
 }
 
-/// A message whose objects are read with it, and one whose objects are to be read.
-type Whole<'a> = TextMsg<'a, Object<TextData<'a, Object<Data<'a>>>>, Object<ExtendFields<'a>>>;
-type InParts<'a> = TextMsg<'a, &'a RawValue, &'a RawValue>;
+/// A message whose parts are read with it, and one whose parts are to be read.
+type Whole<'a> = TextMsg<u64, Object<TextData<u64, Object<Data<'a>>>>, Object<ExtendFields<'a>>>;
+type InParts<'a> = TextMsg<&'a RawValue, &'a RawValue, &'a RawValue>;
 
 const FROM: &str = "textData.data.from";
 
 fn read<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure> {
     match serde_json::from_str::<Object<Whole>>(text) {
-        Ok(Object(message)) => judge::<_, _, Object<_>>(message, reference),
+        Ok(Object(message)) => judge::<_, _, _, Object<_>>(message, reference),
         Err(_) => read_in_parts(text, reference),
     }
 }
 
 fn read_in_parts<'a>(text: &'a str, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure> {
-    judge::<_, _, &RawValue>(object::<InParts>("the message", text)?, reference)
+    judge::<_, _, _, &RawValue>(object::<InParts>("the message", text)?, reference)
 }
 
-fn judge<'a, T, E, D>(message: TextMsg<'a, T, E>, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure>
+fn judge<'a, I, T, E, D>(message: TextMsg<I, T, E>, reference: &mut Option<&'a str>) -> Result<Request<'a>, Failure>
 where
-    T: Part<TextData<'a, D>>,
+    I: Integer,
+    T: Part<TextData<I, D>>,
     E: Part<ExtendFields<'a>>,
     D: Part<Data<'a>>,
 {
-    let msg_type = integer("msgType", required("msgType", message.msg_type, "an integer")?)?;
+    let said_type = required("msgType", message.msg_type, "an integer")?;
+    let msg_type = said_type.value("msgType")?;
     if msg_type == Some(1) {
         return Ok(Request::Heartbeat);
     }
@@ -249,11 +249,11 @@ where
         *reference = Some(raw.get());
     }
     if !matches!(msg_type, Some(2..=5)) {
-        return Err(unknown("msgType", message.msg_type));
+        return Err(unknown("msgType", said_type));
     }
     let text_data = required("textData", message.text_data, "an object")?.read("textData")?;
-    let data_type = integer("textData.dataType", required("textData.dataType", text_data.data_type, "an integer")?)?;
-    let kind = match (msg_type, data_type) {
+    let data_type = required("textData.dataType", text_data.data_type, "an integer")?;
+    let kind = match (msg_type, data_type.value("textData.dataType")?) {
         (Some(2), Some(1)) => Kind::Join,
         (Some(2 | 3), Some(2)) => Kind::Leave,
         (Some(3), Some(said @ (3 | 100..=65_535))) => Kind::Say(said as u16), // within a u16 by the pattern
@@ -261,7 +261,7 @@ where
         (Some(3), Some(5)) => Kind::Remove,
         (Some(4), Some(3)) => Kind::Receipt,
         (Some(5), Some(1)) => Kind::Pull,
-        _ => return Err(unknown("textData.dataType", text_data.data_type)),
+        _ => return Err(unknown("textData.dataType", data_type)),
     };
     let data = required("textData.data", text_data.data, "an object")?.read("textData.data")?;
     let room_number = not_empty("textData.data.roomNumber", data.room_number, limits::ID_BYTES)?;
@@ -321,7 +321,7 @@ fn resume<'a>(extend_fields: &ExtendFields<'a>) -> Result<Resume<'a>, Failure> {
     let token = optional_string("extendFields.resumeToken", extend_fields.resume_token, limits::RESUME_TOKEN_BYTES)?;
     let last_seq = match extend_fields.last_seq {
         None => None,
-        Some(raw) => Some(integer("extendFields.lastSeq", raw)?.unwrap_or(u64::MAX)),
+        Some(raw) => Some(raw.value("extendFields.lastSeq")?.unwrap_or(u64::MAX)),
     };
     Ok(Resume { token, last_seq })
 }
@@ -355,7 +355,7 @@ fn seqs(raw: Raw<'_>) -> Result<Seqs, Failure> {
     }
     let mut numbers = Vec::with_capacity(parts.len());
     for part in parts {
-        let number = integer(FIELD, part).map_err(|_| bad(FIELD, EXPECTED))?.unwrap_or(0);
+        let number = part.value(FIELD).map_err(|_| bad(FIELD, EXPECTED))?.unwrap_or(0);
         if !numbers.contains(&number) {
             numbers.push(number);
         }
@@ -380,7 +380,7 @@ fn for_s(raw: Raw<'_>) -> Result<u32, Failure> {
     const FIELD: &str = "textData.data.forS";
     const EXPECTED: &str = "an integer from 0 to 86400, in seconds";
     const { assert!(limits::REMOVED_FOR_S == 86_400) };
-    let number = integer(FIELD, required(FIELD, raw, EXPECTED)?).map_err(|_| bad(FIELD, EXPECTED))?;
+    let number = required(FIELD, raw, EXPECTED)?.value(FIELD).map_err(|_| bad(FIELD, EXPECTED))?;
     let for_s = number.and_then(|number| u32::try_from(number).ok()).filter(|for_s| *for_s <= limits::REMOVED_FOR_S);
     for_s.ok_or_else(|| bad(FIELD, EXPECTED))
 }
