@@ -124,8 +124,11 @@ impl Log {
     /// The number of the last frame that a reader at `cursor` has had to its end, held or not.
     #[must_use]
     pub fn passed(&self, cursor: u64) -> u64 {
-        let begun = self.starts.partition_point(|start| *start <= cursor);
-        let whole = if cursor >= self.end() { self.starts.len() } else { begun.saturating_sub(1) };
+        if cursor >= self.end() {
+            // Where nearly all stand nearly always.
+            return self.seq;
+        }
+        let whole = self.starts.partition_point(|start| *start <= cursor).saturating_sub(1);
         self.seq - (self.starts.len() - whole) as u64
     }
 
@@ -146,6 +149,9 @@ impl Log {
     /// The end of the frame that `cursor` stands in; `cursor` itself between frames.
     #[must_use]
     pub fn frame_end(&self, cursor: u64) -> u64 {
+        if cursor >= self.end() {
+            return self.end();
+        }
         let next = self.starts.partition_point(|start| *start < cursor);
         self.starts.get(next).copied().unwrap_or_else(|| self.end())
     }
