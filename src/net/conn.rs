@@ -461,9 +461,8 @@ fn write(frame: Frame, out: &mut Vec<u8>) {
 /// How many bytes a head takes, blank line included; `None` where none is in sight. Lines may end without a carriage return, as the parser
 /// lets them.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = bytes[from..].iter().position(|byte| *byte == b'\n') {
-        from += found + 1;
+    for line_end in memchr::memchr_iter(b'\n', bytes) {
+        let from = line_end + 1;
         match &bytes[from..] {
             [b'\n', ..] => return Some(from + 1),
             [b'\r', b'\n', ..] => return Some(from + 2),
