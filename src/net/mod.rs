@@ -13,6 +13,7 @@ mod queue;
 mod refusals;
 mod reload;
 mod response;
+mod running;
 mod server;
 mod signals;
 mod stream;
@@ -25,7 +26,7 @@ mod upgrade;
 
 pub use listeners::{BindError, Listen};
 pub use refusals::Refusal;
-pub use reload::ReadConfig;
+pub use running::ReadConfig;
 pub use server::Server;
 pub use stream::Stream;
 #[cfg(feature = "tls")]

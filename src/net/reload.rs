@@ -1,57 +1,21 @@
 //! The configuration, read again while everybody is here.
 //!
-//! Owns: that all of it is read before any of it is taken over, and that the log says what came of it. Refuses to know: what a change means
+//! Owns: that all of it is taken over or none, and that the log says what came of it. Refuses to know: what a change means
 //! ([`Exchange::apply`](super::exchange::Exchange::apply)), and where the configuration comes from.
 
 use log::{info, warn};
 
 use super::exchange::Options;
 use super::http::Site;
+use super::running::{ReadConfig, Running, Shown};
 use super::server::Server;
-#[cfg(feature = "tls")]
-use crate::host::certificates::Certificates;
-use crate::host::config::{Config, ConfigError};
+use crate::host::config::Config;
 use crate::host::{descriptors, logging};
-
-/// Reads the configuration as it is now; `None` where the hub was started without a file.
-pub type ReadConfig = Box<dyn Fn() -> Option<Result<Config, ConfigError>>>;
-
-/// What the hub runs with.
-pub(super) struct Running {
-    config: Config,
-    read: ReadConfig,
-}
-
-/// What is shown to those who connect over TLS.
-#[cfg(feature = "tls")]
-type Shown = Option<Certificates>;
-#[cfg(not(feature = "tls"))]
-type Shown = ();
-
-impl Running {
-    /// What holds now.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// All that there is to read. Nothing is taken over yet.
-    pub fn read(&self) -> Option<Result<(Config, Shown), ConfigError>> {
-        let config = match (self.read)()? {
-            Ok(config) => config,
-            Err(error) => return Some(Err(error)),
-        };
-        #[cfg(feature = "tls")]
-        let shown = config.certificates();
-        #[cfg(not(feature = "tls"))]
-        let shown = Ok(());
-        Some(shown.map(|shown| (config, shown)))
-    }
-}
 
 impl Server {
     /// The server runs with `config`, and SIGHUP has it take over what `read` says then. Until somebody says so, SIGHUP does nothing.
     pub fn reload_with(&mut self, config: Config, read: ReadConfig) {
-        self.running = Some(Running { config, read });
+        self.running = Some(Running::new(config, read));
     }
 
     /// Takes over the configuration as it is now: all of it, or where anything is wrong nothing. Nobody is disconnected, and the log says why or what.
@@ -60,7 +24,7 @@ impl Server {
         match running.read() {
             None => info!("the hub was started without a configuration file: there is nothing to read again"),
             Some(Err(error)) => warn!("not reloaded, the hub goes on as before: {error}"),
-            Some(Ok((next, shown))) => self.take_over(&mut running.config, next, shown),
+            Some(Ok((next, shown))) => self.take_over(running.config_mut(), next, shown),
         }
         self.running = Some(running);
     }

@@ -15,7 +15,7 @@ use super::faults::Fault;
 #[cfg(feature = "tls")]
 use super::http;
 use super::listeners::{BindError, Listen, Listeners, Newcomer};
-use super::reload::Running;
+use super::running::Running;
 use super::signals::{Asked, Signals};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;

@@ -15,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::exchange::{Exchange, ExchangeState, Options};
 use super::listeners::Listen;
-use super::reload::Running;
+use super::running::Running;
 use super::server::{Ears, Server};
 use super::transport::Transport;
 use crate::base::state::{StateReader, StateWriter};
